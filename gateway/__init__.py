@@ -1,0 +1,1 @@
+"""NZB Gateway: shows what is inside NZB files as ordinary files over WebDAV."""

@@ -1,0 +1,1 @@
+"""A small news server with sample posts, for the first five minutes, for tests and benches."""

@@ -1,0 +1,113 @@
+"""The error tree: what went wrong, whose fault it is, and what an HTTP client is told.
+
+Every error says what happened, with its numbers, in one sentence, lower case, without a full
+stop; no message holds a secret. Errors of libraries are translated where they enter.
+"""
+
+from __future__ import annotations
+
+
+class GatewayError(Exception):
+    """Any failure that the gateway knows by name.
+
+    *http_status* is the answer for a client whose request failed with it; *retryable* says
+    whether the same request may succeed later without anybody changing anything.
+    """
+
+    http_status: int = 500
+    retryable: bool = False
+
+
+class ConfigurationError(GatewayError):
+    """A setting is wrong or missing; the message names it and says what to put there."""
+
+
+class ProviderError(GatewayError):
+    """A provider did not serve us. Says nothing about the article: *unknown*, never *missing*."""
+
+    http_status = 502
+    retryable = True
+
+
+class ConnectFailed(ProviderError):
+    """No connection: the name has no address, nobody listens, or TLS failed."""
+
+
+class ConnectionLost(ProviderError):
+    """The connection ended, or said nothing for too long, in the middle of an exchange."""
+
+
+class ProviderBusy(ProviderError):
+    """The provider refuses for now: too many connections, maintenance (400, 502)."""
+
+
+class LoginRefused(ProviderError):
+    """The provider refused user name or password (481, 482, 502 to AUTHINFO)."""
+
+    retryable = False
+
+
+class ProtocolError(ProviderError):
+    """The provider said something that NNTP does not allow here; the connection is closed."""
+
+
+class ArticleError(GatewayError):
+    """This article cannot be had."""
+
+
+class ArticleMissing(ArticleError):
+    """Every enabled provider answered that it has no such article (430, 423, 411, 451)."""
+
+    http_status = 404
+
+
+class ArticleDamaged(ArticleError):
+    """What arrived does not fit: size, offset or CRC-32, from every provider that has it."""
+
+    http_status = 502
+
+
+class NoCapacity(GatewayError):
+    """Not now: everything that could serve this is in use. HTTP 503 with Retry-After."""
+
+    http_status = 503
+    retryable = True
+
+
+class PermitTimeout(NoCapacity):
+    """No permit to talk to a provider came free before the deadline."""
+
+
+class LeaseRefused(NoCapacity):
+    """A pool of slots that others share is full."""
+
+
+class LeaseLost(GatewayError):
+    """The slot was taken back while it was in use."""
+
+    http_status = 503
+    retryable = True
+
+
+class ImportFailed(GatewayError):
+    """This NZB cannot become files."""
+
+    http_status = 422
+
+
+class InvalidNzb(ImportFailed):
+    """The document is not an NZB, or holds nothing that can be fetched."""
+
+    http_status = 400
+
+
+class IncompletePost(ImportFailed):
+    """Articles of the post are missing from every provider."""
+
+
+class UnsupportedArchive(ImportFailed):
+    """The post holds an archive whose contents cannot be streamed."""
+
+
+class WrongPassword(ImportFailed):
+    """The archive is encrypted and none of the known passwords opens it."""

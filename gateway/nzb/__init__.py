@@ -1,0 +1,1 @@
+"""What a post means: bytes in, values out. No sockets, no threads."""

@@ -1,0 +1,1 @@
+"""The bytes of a virtual file: layout, read-ahead, cache, FileStream."""

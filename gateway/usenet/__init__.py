@@ -1,0 +1,1 @@
+"""Talking to news providers: connections, permits, pools, articles. Knows no files and no HTTP."""

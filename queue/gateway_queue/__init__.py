@@ -1,0 +1,1 @@
+"""The face for indexers and *arr: the queue, its jobs, and SABnzbd's API."""
