@@ -22,6 +22,25 @@ class ConfigurationError(GatewayError):
     """A setting is wrong or missing; the message names it and says what to put there."""
 
 
+class StorageError(GatewayError):
+    """The library's database did not do what it was asked; nothing of the transaction remains."""
+
+    http_status = 503
+    retryable = True
+
+
+class StorageFull(StorageError):
+    """The disk that holds the library is full."""
+
+    http_status = 507
+
+
+class NotInLibrary(GatewayError):
+    """No such release or file: never published, or removed since."""
+
+    http_status = 404
+
+
 class ProviderError(GatewayError):
     """A provider did not serve us. Says nothing about the article: *unknown*, never *missing*."""
 
@@ -99,6 +118,10 @@ class InvalidNzb(ImportFailed):
     """The document is not an NZB, or holds nothing that can be fetched."""
 
     http_status = 400
+
+
+class NotXml(InvalidNzb):
+    """What came is no XML at all: a web page's error text, a picture, nothing."""
 
 
 class IncompletePost(ImportFailed):

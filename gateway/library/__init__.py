@@ -1,1 +1,1 @@
-"""The catalogue: releases, files and the parts they are made of; published whole or not at all."""
+"""The catalogue: releases, their files, and which bytes of which articles make them up."""

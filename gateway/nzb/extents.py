@@ -65,7 +65,7 @@ class PartTable:
     shares such a table between threads locks it (`gateway.streams.layout` does).
     """
 
-    __slots__ = ("_exact", "_ids", "_starts", "part_size", "size")
+    __slots__ = ("__weakref__", "_exact", "_ids", "_starts", "part_size", "size")
 
     def __init__(
         self,

@@ -1,0 +1,348 @@
+"""The library: releases, their files, and the articles behind every byte.
+
+A release appears whole or not at all: `publish` takes part in the transaction of whoever
+imports it. Names are made safe on their way in, so whatever is read here may stand in a path.
+Nothing here talks to a provider; listing a folder costs one or two look-ups in an index.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import secrets
+import threading
+import weakref
+from collections.abc import Iterable, Iterator, Mapping
+from functools import partial
+from itertools import count
+from typing import Any
+
+import sqlalchemy as sa
+from sqlalchemy.engine import Connection
+
+from gateway.errors import NotInLibrary
+from gateway.library import packing
+from gateway.library.database import Database
+from gateway.library.entries import FileEntry, Folder, NewFile, NewRelease, Release
+from gateway.library.offsets import LearnedOffsets
+from gateway.library.schema import files, posted_files, releases
+from gateway.nzb.extents import PartTable, Run
+from gateway.nzb.names import numbered, safe_name, safe_path
+from gateway.streams.layout import Layout
+
+_PAGE = 1000  # releases read at once; between pages no transaction is open
+
+_release_columns = (
+    releases.c.id,
+    releases.c.category,
+    releases.c.name,
+    releases.c.created,
+    releases.c.password,
+)
+_file_columns = (
+    files.c.id,
+    files.c.folder,
+    files.c.name,
+    files.c.size,
+    files.c.modified,
+    files.c.etag,
+)
+
+
+class Library:
+    """The catalogue in *database*, for all threads; `close` writes what is still to be written."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+        self._offsets = LearnedOffsets(self._store_tables)
+        # One table for all who stream from a posted file: what one learns serves the others.
+        self._lock = threading.Lock()
+        self._tables: weakref.WeakValueDictionary[int, PartTable] = weakref.WeakValueDictionary()
+
+    def close(self) -> None:
+        """Store the offsets that streams have learned last. Close it before its database."""
+        self._offsets.close()
+
+    # Publishing ----------------------------------------------------------------------------
+
+    def publish(self, tx: Connection, new: NewRelease) -> Release:
+        """Add *new* within *tx*; it can be seen once that is committed.
+
+        All names are made safe. A release whose name the category has already becomes
+        "name (2)", likewise a file whose name its folder has. Raises ValueError when the runs of
+        a file do not lie within its posted files or do not sum to its size.
+        """
+        category = safe_name(new.category)
+        name = self._free_name(tx, category, safe_name(new.name))
+        release_id = tx.execute(
+            sa.insert(releases).returning(releases.c.id),
+            {
+                "category": category,
+                "name": name,
+                "created": new.created,
+                "password": new.password,
+                "nzb": packing.pack_document(new.nzb),
+            },
+        ).scalar_one()
+        posted_rows = [
+            {
+                "release_id": release_id,
+                "ordinal": ordinal,
+                "name": safe_name(posted.name),
+                "size": posted.table.size,
+                "parts": packing.pack_table(posted.table),
+            }
+            for ordinal, posted in enumerate(new.posted)
+        ]
+        if posted_rows:
+            tx.execute(sa.insert(posted_files), posted_rows)
+        sizes = [posted.table.size for posted in new.posted]
+        file_rows = [
+            _file_row(release_id, new.created, folder, name, file, sizes)
+            for folder, name, file in _placed(new.files)
+        ]
+        if file_rows:
+            tx.execute(sa.insert(files), file_rows)
+        return Release(release_id, category, name, new.created, new.password)
+
+    def _free_name(self, tx: Connection, category: str, name: str) -> str:
+        taken = sa.select(sa.literal(1)).where(
+            releases.c.category == category, releases.c.name == sa.bindparam("candidate")
+        )
+        candidate = name
+        for number in count(2):
+            if tx.scalar(taken, {"candidate": candidate}) is None:
+                break
+            candidate = numbered(name, number, folder=True)
+        return candidate
+
+    def remove(self, release: Release) -> bool:
+        """Remove *release* and all its files; False if it was gone already."""
+        with self._database.begin() as tx:
+            gone = tx.execute(sa.delete(releases).where(releases.c.id == release.id))
+            return gone.rowcount > 0
+
+    # Looking up ----------------------------------------------------------------------------
+
+    def categories(self) -> list[str]:
+        """Return the categories that hold a release, in order of their names."""
+        # From one name to the next in the index: DISTINCT would read every release.
+        found: list[str] = []
+        after = sa.select(sa.func.min(releases.c.category)).where(
+            releases.c.category > sa.bindparam("last")
+        )
+        with self._database.read() as tx:
+            while (name := tx.scalar(after, {"last": found[-1] if found else ""})) is not None:
+                found.append(name)
+        return found
+
+    def releases(self, category: str) -> Iterator[Release]:
+        """Give the releases of *category* in order of their names, a page at a time.
+
+        What is published or removed meanwhile may be in it or not. No transaction is open while
+        the caller works.
+        """
+        page = (
+            sa.select(*_release_columns)
+            .where(releases.c.category == category, releases.c.name > sa.bindparam("last"))
+            .order_by(releases.c.name)
+            .limit(_PAGE)
+        )
+        last: str | None = ""
+        while last is not None:
+            with self._database.read() as tx:
+                rows = tx.execute(page, {"last": last}).all()
+            yield from (Release(*row) for row in rows)
+            last = rows[-1].name if len(rows) == _PAGE else None
+
+    def release(self, category: str, name: str) -> Release | None:
+        """Return the release called *name* in *category*, None if there is none."""
+        return self._one_release(releases.c.category == category, releases.c.name == name)
+
+    def release_by_id(self, release_id: int) -> Release | None:
+        """Return the release with this id, None if there is none (any more)."""
+        return self._one_release(releases.c.id == release_id)
+
+    def _one_release(self, *where: sa.ColumnElement[bool]) -> Release | None:
+        with self._database.read() as tx:
+            row = tx.execute(sa.select(*_release_columns).where(*where)).one_or_none()
+        return None if row is None else Release(*row)
+
+    def entries(self, release: Release, folder: str = "") -> Folder:
+        """Return what lies directly in *folder* ("a/b") of *release*, in order of names.
+
+        A folder that does not exist is empty; one that exists never is, but for the release's
+        own.
+        """
+        content = (
+            sa.select(*_file_columns)
+            .where(files.c.release_id == release.id, files.c.folder == folder)
+            .order_by(files.c.name)
+        )
+        every = sa.select(files.c.folder).distinct().where(files.c.release_id == release.id)
+        with self._database.read() as tx:
+            found = tuple(_entry(release, row) for row in tx.execute(content))
+            folders = tx.scalars(every).all()
+        above = f"{folder}/" if folder else ""
+        below = {
+            name[len(above) :].split("/", 1)[0]
+            for name in folders
+            if name.startswith(above) and name != folder
+        }
+        return Folder(tuple(sorted(below)), found)
+
+    def file(self, category: str, release: str, path: str) -> FileEntry | None:
+        """Return the file at *path* ("name" or "a/b/name") of a release, None if there is none."""
+        folder, _, name = path.rpartition("/")
+        return self._one_file(
+            releases.c.category == category,
+            releases.c.name == release,
+            files.c.folder == folder,
+            files.c.name == name,
+        )
+
+    def file_by_id(self, file_id: str) -> FileEntry | None:
+        """Return the file with this id, None if there is none (any more)."""
+        return self._one_file(files.c.id == file_id)
+
+    def _one_file(self, *where: sa.ColumnElement[bool]) -> FileEntry | None:
+        query = (
+            sa.select(
+                *_file_columns, *(column.label(f"r_{column.name}") for column in _release_columns)
+            )
+            .join(releases, files.c.release_id == releases.c.id)
+            .where(*where)
+        )
+        with self._database.read() as tx:
+            row = tx.execute(query).one_or_none()
+        if row is None:
+            return None
+        return _entry(Release(*row[len(_file_columns) :]), row)
+
+    def nzb(self, release: Release) -> bytes:
+        """Return the document that *release* was made of. Raises NotInLibrary."""
+        with self._database.read() as tx:
+            packed = tx.scalar(sa.select(releases.c.nzb).where(releases.c.id == release.id))
+        if packed is None:
+            raise NotInLibrary(f"the release {release.name!r} is not in the library any more")
+        return packing.unpack_document(packed)
+
+    # Streaming -----------------------------------------------------------------------------
+
+    def layout(self, file_id: str) -> Layout:
+        """Return where the bytes of a file lie; what a stream learns in it is kept.
+
+        Raises NotInLibrary.
+        """
+        with self._database.read() as tx:
+            row = tx.execute(
+                sa.select(files.c.release_id, files.c.runs).where(files.c.id == file_id)
+            ).one_or_none()
+            if row is None:
+                raise NotInLibrary(f"no file has the id {file_id!r} (any more)")
+            runs = packing.unpack_runs(row.runs)
+            ids = self._posted_ids(tx, row.release_id, {run.posted for run in runs})
+            tables = self._load_tables(tx, ids.values())
+        index = {ordinal: number for number, ordinal in enumerate(ids)}
+        posted_ids = tuple(ids.values())
+        return Layout(
+            [Run(index[run.posted], run.offset, run.length) for run in runs],
+            [tables[posted_id] for posted_id in posted_ids],
+            learned=partial(self._note, posted_ids, tables),
+        )
+
+    def remember(self, posted_id: int, table: PartTable) -> None:
+        """Store the offsets that *table* has learned, now."""
+        self._store_tables({posted_id: table})
+
+    def _note(
+        self, posted_ids: tuple[int, ...], tables: Mapping[int, PartTable], number: int
+    ) -> None:
+        posted_id = posted_ids[number]
+        self._offsets.note(posted_id, tables[posted_id])
+
+    def _posted_ids(self, tx: Connection, release_id: int, ordinals: set[int]) -> dict[int, int]:
+        """Return the ids of posted files by their *ordinals* within a release, in order."""
+        # A range in place of a list: an archive may have more volumes than a statement takes.
+        query = (
+            sa.select(posted_files.c.ordinal, posted_files.c.id)
+            .where(
+                posted_files.c.release_id == release_id,
+                posted_files.c.ordinal.between(min(ordinals, default=0), max(ordinals, default=-1)),
+            )
+            .order_by(posted_files.c.ordinal)
+        )
+        return {row.ordinal: row.id for row in tx.execute(query) if row.ordinal in ordinals}
+
+    def _load_tables(self, tx: Connection, posted_ids: Iterable[int]) -> dict[int, PartTable]:
+        query = sa.select(posted_files.c.parts).where(posted_files.c.id == sa.bindparam("posted"))
+        loaded: dict[int, PartTable] = {}
+        for posted_id in posted_ids:
+            with self._lock:
+                table = self._tables.get(posted_id)
+            if table is None:
+                packed = tx.execute(query, {"posted": posted_id}).scalar_one()
+                fresh = packing.unpack_table(packed)
+                with self._lock:
+                    table = self._tables.setdefault(posted_id, fresh)
+            loaded[posted_id] = table
+        return loaded
+
+    def _store_tables(self, tables: Mapping[int, PartTable]) -> None:
+        update = (
+            sa.update(posted_files)
+            .where(posted_files.c.id == sa.bindparam("posted"))
+            .values(parts=sa.bindparam("packed"))
+        )
+        rows = [
+            {"posted": posted_id, "packed": packing.pack_table(table)}
+            for posted_id, table in tables.items()
+        ]
+        with self._database.begin() as tx:
+            tx.execute(update, rows)
+
+
+def _entry(release: Release, row: Any) -> FileEntry:
+    return FileEntry(row.id, release, row.folder, row.name, row.size, row.modified, row.etag)
+
+
+def _file_row(
+    release_id: int, created: float, folder: str, name: str, file: NewFile, sizes: list[int]
+) -> dict[str, object]:
+    for run in file.runs:
+        if run.length < 0 or not 0 <= run.offset <= sizes[run.posted] - run.length:
+            raise ValueError(
+                f"{run.length} bytes at {run.offset} of {file.name!r} are not within posted file "
+                f"{run.posted} of {sizes[run.posted]} bytes"
+            )
+    if sum(run.length for run in file.runs) != file.size:
+        raise ValueError(f"the runs of {file.name!r} do not make its {file.size} bytes")
+    file_id = secrets.token_hex(16)
+    tag = hashlib.sha256(f"{file_id} {file.size} {created}".encode()).hexdigest()[:32]
+    return {
+        "id": file_id,
+        "release_id": release_id,
+        "folder": folder,
+        "name": name,
+        "size": file.size,
+        "modified": created if file.modified is None else file.modified,
+        "etag": tag,
+        "runs": packing.pack_runs(file.runs),
+    }
+
+
+def _placed(new: Iterable[NewFile]) -> Iterator[tuple[str, str, NewFile]]:
+    """Give every file with a safe folder and a safe name that nothing else in it has."""
+    placed = [(safe_path(file.folder), safe_name(file.name), file) for file in new]
+    taken: set[tuple[str, str]] = set()
+    for folder, _, _ in placed:
+        while folder:  # a folder takes a name too
+            folder, _, name = folder.rpartition("/")
+            taken.add((folder, name))
+    for folder, name, file in placed:
+        free = name
+        for number in count(2):
+            if (folder, free) not in taken:
+                break
+            free = numbered(name, number)
+        taken.add((folder, free))
+        yield folder, free, file

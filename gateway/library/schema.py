@@ -1,0 +1,132 @@
+"""The tables of the library and of the queue.
+
+One description for all databases; the migrations in `migrations/versions` bring a database
+here, and a test keeps the two equal. What is large lies in the last column of its row: SQLite
+then reads the columns before it without touching the pages that it spills over.
+
+Packed columns: `nzb` is the document, compressed by zlib; `posted_files.parts` a
+`gateway.nzb.extents.PartTable` and `files.runs` a chain of `Run`s, as `gateway.library.packing`
+writes them. Times are seconds since 1970 (UTC), sizes bytes.
+"""
+
+from __future__ import annotations
+
+from sqlalchemy import (
+    BigInteger,
+    Boolean,
+    CheckConstraint,
+    Column,
+    Float,
+    ForeignKey,
+    Index,
+    Integer,
+    LargeBinary,
+    MetaData,
+    Table,
+    Text,
+    UniqueConstraint,
+    text,
+)
+
+REVISION = "0001"
+"""The schema that this program works with: the newest of `migrations/versions`."""
+
+metadata = MetaData(
+    naming_convention={
+        "pk": "pk_%(table_name)s",
+        "fk": "fk_%(table_name)s_%(column_0_N_name)s",
+        "uq": "uq_%(table_name)s_%(column_0_N_name)s",
+        "ck": "ck_%(table_name)s_%(constraint_name)s",
+    }
+)
+
+# Names sort and compare by their bytes everywhere: pages of a listing are continued by name.
+_Name = Text().with_variant(Text(collation="C"), "postgresql")
+# SQLite numbers rows by itself in a column of type INTEGER only.
+_RowId = BigInteger().with_variant(Integer(), "sqlite")
+
+releases = Table(
+    "releases",
+    metadata,
+    Column("id", _RowId, primary_key=True),
+    Column("category", _Name, nullable=False),
+    Column("name", _Name, nullable=False),
+    Column("created", Float, nullable=False),
+    Column("password", Text),
+    Column("nzb", LargeBinary, nullable=False),
+    UniqueConstraint("category", "name"),
+    sqlite_autoincrement=True,
+)
+
+posted_files = Table(
+    "posted_files",
+    metadata,
+    Column("id", _RowId, primary_key=True),
+    Column("release_id", _RowId, ForeignKey("releases.id", ondelete="CASCADE"), nullable=False),
+    Column("ordinal", Integer, nullable=False),
+    Column("name", _Name, nullable=False),
+    Column("size", BigInteger, nullable=False),
+    Column("parts", LargeBinary, nullable=False),
+    UniqueConstraint("release_id", "ordinal"),
+    sqlite_autoincrement=True,  # an id used twice would give one post the offsets of another
+)
+
+files = Table(
+    "files",
+    metadata,
+    Column("id", Text, primary_key=True),  # random, never used again: links hold it
+    Column("release_id", _RowId, ForeignKey("releases.id", ondelete="CASCADE"), nullable=False),
+    Column("folder", _Name, nullable=False),  # "" or "a/b"
+    Column("name", _Name, nullable=False),
+    Column("size", BigInteger, nullable=False),
+    Column("modified", Float, nullable=False),
+    Column("etag", Text, nullable=False),
+    Column("runs", LargeBinary, nullable=False),
+    UniqueConstraint("release_id", "folder", "name"),
+)
+
+jobs = Table(
+    "jobs",
+    metadata,
+    Column("nzo_id", Text, primary_key=True),
+    Column("name", _Name, nullable=False),
+    Column("filename", Text, nullable=False),
+    Column("category", _Name, nullable=False),
+    Column("state", Text, nullable=False),
+    Column("priority", Integer, nullable=False),
+    Column("position", Integer, nullable=False),  # among those of one priority
+    Column("added", Float, nullable=False),
+    Column("size", BigInteger, nullable=False),
+    Column("parts_total", Integer, nullable=False),
+    Column("attempts", Integer, nullable=False, server_default=text("0")),
+    Column("not_before", Float, nullable=False, server_default=text("0")),
+    Column("note", Text, nullable=False, server_default=text("''")),  # why it waits
+    Column("failure", Text, nullable=False, server_default=text("''")),
+    Column("completed", Float),
+    Column("took_s", Float),
+    Column("archived", Boolean, nullable=False, server_default=text("false")),
+    Column("release_id", _RowId, ForeignKey("releases.id", ondelete="SET NULL")),
+    Column("password", Text),
+    Column("nzb", LargeBinary),  # none once the release keeps it
+    CheckConstraint("nzo_id <> ''", name="nzo_id"),
+)
+
+# The queue in its order: what is unfinished, the highest priority first.
+Index(
+    "ix_jobs_queue",
+    jobs.c.priority.desc(),
+    jobs.c.position,
+    sqlite_where=jobs.c.completed.is_(None),
+    postgresql_where=jobs.c.completed.is_(None),
+)
+# The history, the newest first; an unfinished job is in neither of its pages.
+Index(
+    "ix_jobs_history",
+    jobs.c.archived,
+    jobs.c.completed.desc(),
+    sqlite_where=jobs.c.completed.is_not(None),
+    postgresql_where=jobs.c.completed.is_not(None),
+)
+Index("ix_jobs_state", jobs.c.state)
+Index("ix_jobs_category", jobs.c.category, jobs.c.added)
+Index("ix_jobs_release_id", jobs.c.release_id)
