@@ -1,0 +1,101 @@
+"""Everything that talks to providers, built and taken down as one (`UsenetClient`)."""
+
+from __future__ import annotations
+
+import ssl
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+from types import TracebackType
+from typing import Self
+
+from gateway.usenet.articles import ArticleSource
+from gateway.usenet.connection import Server
+from gateway.usenet.permits import ExtendedSemaphore
+from gateway.usenet.pool import Pool
+from gateway.usenet.provider import Breaker, Provider, Rank
+from gateway.usenet.reactor import Reactor
+from gateway.usenet.shares import Policy, Shares
+
+# Dialling is four round trips of waiting: more threads than this gain nothing.
+DIALLERS = 16
+
+
+@dataclass(frozen=True, slots=True)
+class Account:
+    """One account with a provider. *password* is left out of repr; *tls* None: plain text."""
+
+    name: str
+    host: str
+    port: int = 563
+    tls: ssl.SSLContext | None = None
+    username: str | None = None
+    password: str | None = field(default=None, repr=False)
+    connections: int = 10
+    priority: int = 0
+    backup: bool = False
+
+
+class UsenetClient:
+    """The providers of *accounts*, their threads, and the one `source` of articles over them.
+
+    *stall_s*: so long may a provider say nothing in the middle of an exchange.
+    """
+
+    def __init__(
+        self,
+        accounts: Sequence[Account],
+        policy: Policy | None = None,
+        *,
+        connect_timeout_s: float = 10.0,
+        stall_s: float = 10.0,
+        idle_s: float = 120.0,
+    ) -> None:
+        shares = policy or Shares()
+        self._reactor = Reactor(stall_s=stall_s, idle_s=idle_s)
+        self._dialler = ThreadPoolExecutor(DIALLERS, thread_name_prefix="usenet-dial")
+        self.pools = {
+            account.name: Pool(
+                account.name,
+                Server(account.host, account.port, account.tls, account.username, account.password),
+                ExtendedSemaphore(account.connections, shares),
+                self._reactor,
+                self._dialler,
+                connections=account.connections,
+                connect_timeout_s=connect_timeout_s,
+            )
+            for account in accounts
+        }
+        self.source = ArticleSource(
+            [
+                Provider(
+                    Rank(account.backup, account.priority, account.name),
+                    self.pools[account.name],
+                    Breaker(),
+                )
+                for account in accounts
+            ]
+        )
+
+    def connections(self) -> int:
+        """Return how many connections all providers allow together at this moment."""
+        return sum(pool.status().limit for pool in self.pools.values())
+
+    def close(self) -> None:
+        """End what is in flight as unknown, close every connection, and end all threads."""
+        self.source.close()
+        for pool in self.pools.values():
+            pool.stop()
+        self._reactor.stop()
+        self._dialler.shutdown(cancel_futures=True)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.close()

@@ -1,0 +1,291 @@
+"""One authenticated connection to a provider, with any number of commands in flight.
+
+Every byte from the server goes through sabctools' `Decoder`: greeting, AUTHINFO, STAT and BODY
+alike (RFC 3977, RFC 4643, yEnc 1.3). `dial` blocks and runs on a dialling thread; from then on the
+connection belongs to the reactor's thread alone, which makes one lock-free owner of the Decoder
+and of the TLS state, neither of which may be used by two threads at once.
+
+    NEW --dial--> READY <--> BUSY          READY: nothing in flight; BUSY: replies are awaited
+     |              |          |
+     +-----------> CLOSED <----+           for good, whatever the reason
+"""
+
+from __future__ import annotations
+
+import contextlib
+import enum
+import socket
+import ssl
+import time
+from collections import deque
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import sabctools
+
+from gateway.errors import (
+    ConnectFailed,
+    ConnectionLost,
+    LoginRefused,
+    ProtocolError,
+    ProviderBusy,
+    ProviderError,
+)
+
+# A larger buffer is no faster, a smaller one costs more calls (measured: 256 KiB).
+BUFFER = 256 * 1024
+# One readable connection may take this many bytes before the others get their turn.
+TURN = 4 * BUFFER
+
+
+class State(enum.Enum):
+    """Where a connection stands in its life."""
+
+    NEW = "not dialled yet"
+    READY = "authenticated, nothing in flight"
+    BUSY = "replies are awaited"
+    CLOSED = "over"
+
+
+TRANSITIONS: dict[State, frozenset[State]] = {
+    State.NEW: frozenset({State.READY, State.CLOSED}),
+    State.READY: frozenset({State.BUSY, State.CLOSED}),
+    State.BUSY: frozenset({State.READY, State.CLOSED}),
+    State.CLOSED: frozenset(),
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Server:
+    """Where a provider is, and how to enter. *password* appears in no message."""
+
+    host: str
+    port: int
+    tls: ssl.SSLContext | None = None
+    username: str | None = None
+    password: str | None = None
+
+    def __repr__(self) -> str:
+        return f"{self.host}:{self.port}"
+
+
+class Exchange:
+    """Commands that go over one connection together, and the replies to them, in order.
+
+    *finished* is called exactly once, on the dispatcher's thread, when every reply is in or the
+    connection is lost; then *error* is set and *responses* holds what came before.
+    """
+
+    __slots__ = ("error", "expected_bytes", "finished", "lines", "received", "responses", "sent_at")
+
+    def __init__(
+        self,
+        lines: Sequence[bytes],
+        finished: Callable[[Exchange], None],
+        *,
+        expected_bytes: int = 0,
+    ) -> None:
+        self.lines = lines
+        self.finished = finished
+        self.expected_bytes = expected_bytes
+        self.responses: list[sabctools.NNTPResponse] = []
+        self.error: ProviderError | None = None
+        self.received = 0  # bytes on the wire so far; a guess of progress, read by any thread
+        self.sent_at = 0.0
+
+    @property
+    def is_complete(self) -> bool:
+        return len(self.responses) == len(self.lines)
+
+
+class Connection:
+    """One connection. Only its present owner may call it: the dialling thread, then the reactor."""
+
+    def __init__(self, server: Server) -> None:
+        self.server = server
+        self.state = State.NEW
+        self.socket: socket.socket | None = None
+        self.in_flight: deque[Exchange] = deque()
+        self.progress_at = 0.0  # when bytes last arrived, or a command was sent while idle
+        self.login_s = 0.0  # what it took from the first look-up to READY
+        self._decoder = sabctools.Decoder(BUFFER)
+        self._outgoing = bytearray()
+        self._receive: Callable[[], int] = self._receive_nothing
+
+    # -- dialling (blocking, on a dialling thread) ----------------------------------------------
+
+    def dial(self, timeout_s: float) -> None:
+        """Look up, connect, negotiate TLS and log in, each step within *timeout_s*.
+
+        Raises ConnectFailed, ProviderBusy (400, 502), LoginRefused, ProtocolError; the
+        connection is CLOSED then. RFC 3977 5.1, RFC 4643 2.3.
+        """
+        began = time.monotonic()
+        try:
+            self._open_socket(timeout_s)
+            self._greet()
+            self._log_in()
+        except TimeoutError as exc:
+            self.close()
+            raise ConnectFailed(f"{self.server!r} did not answer within {timeout_s:g} s") from exc
+        except ssl.SSLCertVerificationError as exc:
+            self.close()
+            raise ConnectFailed(
+                f"{self.server!r} shows a certificate that cannot be verified: {exc.verify_message}"
+            ) from exc
+        except OSError as exc:
+            self.close()
+            reason = exc.strerror or str(exc)
+            raise ConnectFailed(f"cannot connect to {self.server!r}: {reason}") from exc
+        except BaseException:
+            self.close()
+            raise
+        assert self.socket is not None
+        self.socket.setblocking(False)
+        self.login_s = time.monotonic() - began
+        self._move(State.READY)
+
+    def _open_socket(self, timeout_s: float) -> None:
+        server = self.server
+        self.socket = plain = socket.create_connection((server.host, server.port), timeout_s)
+        plain.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        self._receive = self._receive_plain
+        if server.tls is not None:
+            self.socket = secure = server.tls.wrap_socket(plain, server_hostname=server.host)
+            self._receive = lambda: sabctools.unlocked_ssl_recv_into(secure, self._decoder)
+
+    def _greet(self) -> None:
+        code, message = self._reply()
+        if code in (400, 502):
+            raise ProviderBusy(f"{self.server!r} refuses the connection: {message}")
+        if code not in (200, 201):
+            raise ProtocolError(f"{self.server!r} greets with {message!r}, which is not NNTP")
+
+    def _log_in(self) -> None:
+        server = self.server
+        if server.username is None:
+            return
+        code, message = self._command("AUTHINFO USER", server.username)
+        if code == 381:
+            code, message = self._command("AUTHINFO PASS", server.password or "")
+        if code == 281:
+            return
+        if code in (400, 502) and not _speaks_of_login(message):
+            raise ProviderBusy(f"{server!r} refuses {server.username!r} a connection: {message}")
+        if code in (400, 452, 480, 481, 482, 502):
+            raise LoginRefused(
+                f"{server!r} refused the login of {server.username!r} ({code}): "
+                "check the user name and password of this provider"
+            )
+        raise ProtocolError(f"{server!r} answered AUTHINFO with {code}")
+
+    def _command(self, verb: str, argument: str) -> tuple[int, str]:
+        if any(mark in argument for mark in "\r\n\0"):
+            raise LoginRefused(f"the login of {self.server!r} holds a line break: remove it")
+        assert self.socket is not None
+        self.socket.sendall(f"{verb} {argument}\r\n".encode())
+        return self._reply()
+
+    def _reply(self) -> tuple[int, str]:
+        while True:
+            for response in self._decoder:
+                return response.status_code, response.message or ""
+            assert self.socket is not None
+            # The blocking twin of _receive: TLS too fills the buffer through the socket here.
+            received = self.socket.recv_into(self._decoder)
+            if received <= 0:
+                raise ConnectFailed(f"{self.server!r} closed the connection before the login")
+            self._decoder.process(received)
+
+    # -- exchanging (non-blocking, on the reactor's thread) ---------------------------------------
+
+    def start(self, exchange: Exchange) -> None:
+        """Queue the commands of *exchange* behind those in flight; `flush` sends them."""
+        if self.state is State.READY:
+            self._move(State.BUSY)
+        elif self.state is not State.BUSY:
+            raise ConnectionLost(f"the connection to {self.server!r} is {self.state.value}")
+        self.progress_at = exchange.sent_at = time.monotonic()
+        self.in_flight.append(exchange)
+        for line in exchange.lines:
+            self._decoder.expect(exchange)
+            self._outgoing += line
+
+    def flush(self) -> bool:
+        """Send what waits to be sent; True when all of it is out. Raises OSError."""
+        assert self.socket is not None
+        while self._outgoing:
+            try:
+                sent = self.socket.send(self._outgoing)
+            except (BlockingIOError, ssl.SSLWantWriteError, ssl.SSLWantReadError):
+                return False
+            del self._outgoing[:sent]
+        return True
+
+    def receive(self, completed: list[Exchange]) -> bool:
+        """Take what has arrived, append the exchanges that it completes, say if more may wait.
+
+        Raises ConnectionLost; what was completed before that is in *completed* all the same.
+        """
+        taken = 0
+        while taken < TURN:
+            try:
+                received = self._receive()
+            except (BlockingIOError, ssl.SSLWantReadError, ssl.SSLWantWriteError):
+                return False
+            except OSError as exc:
+                raise ConnectionLost(f"{self.server!r} broke off: {exc.strerror or exc}") from exc
+            if received <= 0:
+                raise ConnectionLost(f"{self.server!r} closed the connection")
+            taken += received
+            self._decoder.process(received)
+            if self.in_flight:
+                self.in_flight[0].received += received
+            for response in self._decoder:
+                self._take(response, completed)
+        self.progress_at = time.monotonic()
+        return True
+
+    def _take(self, response: sabctools.NNTPResponse, completed: list[Exchange]) -> None:
+        exchange = response.context
+        if not isinstance(exchange, Exchange) or response.status_code < 100:
+            # Unasked for: a goodbye (400, 205), or a stream that is out of step.
+            line = (response.message or "")[:80]
+            raise ConnectionLost(f"{self.server!r} said {line!r} without being asked")
+        exchange.responses.append(response)
+        if exchange.is_complete:
+            self.in_flight.popleft()
+            completed.append(exchange)
+            if not self.in_flight:
+                self._move(State.READY)
+
+    def close(self) -> None:
+        """Take leave if nothing is in flight, and close the socket. Any number of times."""
+        if self.socket is not None and self.state is State.READY:
+            with contextlib.suppress(OSError):
+                self.socket.send(b"QUIT\r\n")
+        if self.state is not State.CLOSED:
+            self._move(State.CLOSED)
+        if self.socket is not None:
+            self.socket.close()
+
+    # -- within -----------------------------------------------------------------------------------
+
+    def _receive_plain(self) -> int:
+        assert self.socket is not None
+        return self.socket.recv_into(self._decoder)
+
+    def _receive_nothing(self) -> int:
+        raise ConnectionLost(f"{self.server!r} was never dialled")
+
+    def _move(self, state: State) -> None:
+        if state not in TRANSITIONS[self.state]:
+            raise RuntimeError(f"a connection that is {self.state.name} cannot become {state.name}")
+        self.state = state
+
+
+def _speaks_of_login(message: str) -> bool:
+    # 502 to AUTHINFO is "too many connections" with some providers and "wrong password" with
+    # others; only the words tell.
+    lowered = message.lower()
+    return any(word in lowered for word in ("password", "auth", "credential", "login", "denied"))

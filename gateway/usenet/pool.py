@@ -1,0 +1,388 @@
+"""One provider's connections: the permit first, then an idle connection or a new one.
+
+    live = idle + busy + dialling <= limit
+
+holds always, because whoever is busy or dials holds a permit, there are *limit* permits, and a
+permit is given back only when its connection is idle again or its socket is closed.
+"""
+
+from __future__ import annotations
+
+import logging
+import math
+import threading
+import time
+from collections import deque
+from collections.abc import Callable, Sequence
+from concurrent.futures import Executor
+from dataclasses import dataclass
+
+import sabctools
+
+from gateway.errors import ConnectFailed, ConnectionLost, ProviderBusy, ProviderError
+from gateway.usenet.connection import Connection, Exchange, Server, State
+from gateway.usenet.permits import ExtendedSemaphore, Permit, Request, Waiter
+from gateway.usenet.reactor import Reactor
+
+log = logging.getLogger(__name__)
+
+# A lost connection says little about the provider: it is asked once more before the next one is.
+RETRIES = 1
+# Every refusal for "too many connections" lowers the limit, so this many suffice to settle.
+BUSY_RETRIES = 3
+# After our own closing, a provider may count the old connection for a while.
+FORGIVE_BUSY_S = 10.0
+# A learned limit is tried again after this long.
+RELEARN_S = 180.0
+# Closing what somebody abandoned is limited: dialling is dear, for the provider too.
+CLOSINGS_PER_S = 2
+
+
+class Call:
+    """An exchange on its way: waits for a permit, then for a connection, then for replies.
+
+    *done* is called once, on the dispatcher's thread, unless `cancel` answered True. *responses*
+    are complete or *error* says why not; the permit is back by then.
+    """
+
+    __slots__ = (
+        "_pool",
+        "abandoned",
+        "busy_retries",
+        "connection",
+        "done",
+        "error",
+        "exchange",
+        "expected_bytes",
+        "lines",
+        "permit",
+        "request",
+        "retries",
+        "waiter",
+    )
+
+    def __init__(
+        self,
+        pool: Pool,
+        lines: Sequence[bytes],
+        request: Request,
+        done: Callable[[Call], None],
+        expected_bytes: int,
+    ) -> None:
+        self._pool = pool
+        self.lines = lines
+        self.request = request
+        self.done = done
+        self.expected_bytes = expected_bytes
+        self.retries = RETRIES
+        self.busy_retries = BUSY_RETRIES
+        self.abandoned = False
+        self.waiter: Waiter | None = None
+        self.permit: Permit | None = None
+        self.connection: Connection | None = None
+        self.exchange: Exchange | None = None
+        self.error: ProviderError | None = None
+
+    @property
+    def is_waiting(self) -> bool:
+        """Whether it has no permit yet."""
+        return self.permit is None
+
+    @property
+    def responses(self) -> Sequence[sabctools.NNTPResponse]:
+        return () if self.exchange is None else self.exchange.responses
+
+    def permits_in_words(self) -> str:
+        """Say how the permits stand that it waits for, for an error message."""
+        permits = self._pool.permits.snapshot()
+        waiting = sum(permits.waiting.values())
+        return f"{max(0, permits.free)} of {permits.total} free, {waiting} waiting"
+
+    def promote(self, request: Request) -> None:
+        """Wait in the place of *request* from now on, be it stronger or weaker."""
+        self._pool.promote(self, request)
+
+    def cancel(self) -> bool:
+        """Give it up. True: it had no permit, and *done* will not be called.
+
+        Otherwise what is in flight passes to the pool, which drains the connection or closes
+        it, whichever is sooner done; *done* is called then.
+        """
+        return self._pool.leave(self)
+
+
+@dataclass(frozen=True, slots=True)
+class PoolStatus:
+    """How a pool stands: *limit* may be below *configured* when the provider taught us less."""
+
+    configured: int
+    limit: int
+    live: int
+    idle: int
+    dialling: int
+
+
+class Pool:
+    """The connections to one server, at most as many as *permits* has permits."""
+
+    def __init__(
+        self,
+        name: str,
+        server: Server,
+        permits: ExtendedSemaphore,
+        reactor: Reactor,
+        dialler: Executor,
+        *,
+        connections: int,
+        connect_timeout_s: float = 10.0,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self.name = name
+        self.permits = permits
+        self._server = server
+        self._reactor = reactor
+        self._dialler = dialler
+        self._configured = self._limit = connections
+        self._connect_timeout_s = connect_timeout_s
+        self._clock = clock
+        # Under the lock: who is live, who of them is idle (the most recently used last), how
+        # many are being dialled, and what has been measured and learned.
+        self._lock = threading.Lock()
+        self._live: set[Connection] = set()
+        self._idle: list[Connection] = []
+        self._dialling = 0
+        self._closings: deque[float] = deque(maxlen=CLOSINGS_PER_S)
+        self._closed_at = -math.inf
+        self._relearn_at = math.inf
+        self._login_s = 0.0
+        self._s_per_byte = 0.0
+        self._stopped = False
+
+    def submit(
+        self,
+        lines: Sequence[bytes],
+        request: Request,
+        done: Callable[[Call], None],
+        *,
+        expected_bytes: int = 0,
+    ) -> Call:
+        """Send *lines* (commands, each with its CRLF) as one exchange as soon as there is a permit.
+
+        Never blocks. *expected_bytes* is the size of the replies where it can be guessed; it
+        decides whether an abandoned exchange is drained.
+        """
+        call = Call(self, lines, request, done, expected_bytes)
+        self._relearn()
+        self._ask(call)
+        return call
+
+    def promote(self, call: Call, request: Request) -> None:
+        """See Call.promote."""
+        call.request = request
+        if call.waiter is not None:
+            call.waiter.promote(request)
+
+    def leave(self, call: Call) -> bool:
+        """See Call.cancel."""
+        with self._lock:
+            call.abandoned = True
+            waiter = call.waiter
+        if waiter is not None and waiter.cancel():
+            return True
+        with self._lock:
+            connection, exchange = call.connection, call.exchange
+            if connection is None or exchange is None or exchange.is_complete:
+                return False
+            now = self._clock()
+            left_s = max(0, call.expected_bytes - exchange.received) * self._s_per_byte
+            spent = len(self._closings) == CLOSINGS_PER_S and now - self._closings[0] < 1.0
+            if left_s <= self._login_s or spent:
+                return False
+            self._closings.append(now)
+            self._closed_at = now
+        self._reactor.close(connection)
+        return False
+
+    def resize(self, limit: int) -> None:
+        """Allow *limit* connections from now on; what is above goes as it falls idle."""
+        with self._lock:
+            self._configured = limit
+            self._relearn_at = math.inf
+        self._set_limit(limit)
+
+    def status(self) -> PoolStatus:
+        with self._lock:
+            live = len(self._live) + self._dialling
+            return PoolStatus(self._configured, self._limit, live, len(self._idle), self._dialling)
+
+    def stop(self) -> None:
+        """Dial no more, and close what is idle; the reactor closes the rest when it stops."""
+        with self._lock:
+            self._stopped = True
+            idle, self._idle = self._idle, []
+        for connection in idle:
+            self._reactor.close(connection)
+
+    # -- permit, then connection ------------------------------------------------------------------
+
+    def _ask(self, call: Call) -> None:
+        if log.isEnabledFor(logging.DEBUG):
+            self._log_request(call)
+        request = call.request
+        waiter = self.permits.submit(request, lambda permit: self._granted(call, permit))
+        with self._lock:
+            call.waiter = waiter
+            abandoned = call.abandoned
+        if call.request is not request:
+            waiter.promote(call.request)
+        if abandoned and waiter.cancel():
+            # It was left between two attempts, when there was nothing to cancel.
+            call.error = ConnectionLost(f"{self.name}: nobody wants this any more")
+            self._reactor.report(lambda: call.done(call))
+
+    def _granted(self, call: Call, permit: Permit) -> bool:
+        with self._lock:
+            if self._stopped:
+                return False
+            call.permit = permit
+            connection = self._idle.pop() if self._idle else None
+            if connection is None:
+                self._dialling += 1
+        if connection is None:
+            try:
+                self._dialler.submit(self._dial, call)
+            except RuntimeError:  # the executor has been shut down: we are stopping
+                with self._lock:
+                    self._dialling -= 1
+                return False
+        else:
+            self._start(call, connection)
+        return True
+
+    def _dial(self, call: Call) -> None:
+        connection = Connection(self._server)
+        try:
+            connection.dial(self._connect_timeout_s)
+        except ProviderError as exc:
+            error = exc
+            with self._lock:
+                self._dialling -= 1
+            if isinstance(error, ProviderBusy):
+                self._learn_limit(error)
+            self._reactor.report(lambda: self._settle(call, error))
+            return
+        with self._lock:
+            self._dialling -= 1
+            self._live.add(connection)
+            self._login_s = _average(self._login_s, connection.login_s)
+        self._reactor.adopt(connection, self._closed)
+        if call.abandoned:
+            # Kept: whoever comes next finds it warm.
+            unwanted = ConnectionLost(f"{self.name}: nobody wants this any more")
+            self._reactor.report(lambda: self._put_back(call, connection, unwanted))
+        else:
+            self._start(call, connection)
+
+    def _start(self, call: Call, connection: Connection) -> None:
+        exchange = Exchange(
+            call.lines,
+            lambda exchange: self._finished(call, connection, exchange),
+            expected_bytes=call.expected_bytes,
+        )
+        with self._lock:
+            call.connection, call.exchange = connection, exchange
+        self._reactor.start(connection, exchange)
+
+    # -- on the dispatcher's thread ---------------------------------------------------------------
+
+    def _finished(self, call: Call, connection: Connection, exchange: Exchange) -> None:
+        if exchange.error is None and exchange.received:
+            took = self._clock() - exchange.sent_at
+            with self._lock:
+                self._s_per_byte = _average(self._s_per_byte, took / exchange.received)
+        self._put_back(call, connection, exchange.error)
+
+    def _put_back(self, call: Call, connection: Connection, error: ProviderError | None) -> None:
+        with self._lock:
+            surplus = len(self._live) + self._dialling > self._limit or self._stopped
+            usable = connection.state is State.READY and connection in self._live
+            if usable and not surplus:
+                self._idle.append(connection)
+        if usable and surplus:
+            # The permit comes back when the socket is closed, and not before.
+            self._reactor.close(connection, lambda: self._settle(call, error))
+        else:
+            self._settle(call, error)
+
+    def _settle(self, call: Call, error: ProviderError | None) -> None:
+        permit, call.permit = call.permit, None
+        assert permit is not None
+        permit.release()
+        if error is not None and not call.abandoned and not self._stopped:
+            if isinstance(error, ProviderBusy) and call.busy_retries and self.status().live:
+                call.busy_retries -= 1
+                self._ask(call)
+                return
+            if isinstance(error, ConnectionLost | ConnectFailed) and call.retries:
+                call.retries -= 1
+                self._ask(call)
+                return
+        call.error = error
+        call.done(call)
+
+    def _closed(self, connection: Connection, error: ProviderError) -> None:
+        with self._lock:
+            self._live.discard(connection)
+            if connection in self._idle:
+                self._idle.remove(connection)
+        log.debug("%s: a connection ended: %s", self.name, error)
+
+    # -- the limit --------------------------------------------------------------------------------
+
+    def _learn_limit(self, error: ProviderBusy) -> None:
+        now = self._clock()
+        with self._lock:
+            # Those that dial still may get in; each that does not lowers the limit once more.
+            could = len(self._live) + self._dialling
+            if not could or now - self._closed_at < FORGIVE_BUSY_S or could >= self._limit:
+                return
+            self._relearn_at = now + RELEARN_S
+        log.warning(
+            "%s allows fewer connections than the %d configured: using %d (%s)",
+            self.name, self._configured, could, error,
+        )  # fmt: skip
+        self._set_limit(could)
+
+    def _relearn(self) -> None:
+        if self._relearn_at > self._clock():
+            return
+        with self._lock:
+            self._relearn_at = math.inf
+        self._set_limit(self._configured)
+
+    def _set_limit(self, limit: int) -> None:
+        with self._lock:
+            self._limit = limit
+            surplus = max(0, len(self._live) + self._dialling - limit)
+            closing, self._idle = self._idle[:surplus], self._idle[surplus:]
+        for connection in closing:
+            self._reactor.close(connection)
+        self.permits.resize(limit)
+
+    def _log_request(self, call: Call) -> None:
+        status, permits = self.status(), self.permits.snapshot()
+        log.debug(
+            "[ConnPool] %s: requesting connection for %s: "
+            "Live=%d Idle=%d Active=%d Available=%d Waiting=%d",
+            self.name, _asker(call.request), status.live,
+            status.idle, status.live - status.idle, permits.free, sum(permits.waiting.values()),
+        )  # fmt: skip
+
+
+def _asker(request: Request) -> str:
+    return "nobody" if request.reservation is None else request.reservation.workload.name.title()
+
+
+def _average(old: float, new: float) -> float:
+    # An exponential average that starts with the first value.
+    return new if not old else old + 0.2 * (new - old)
