@@ -1,0 +1,302 @@
+"""Permits to talk to one provider: a semaphore that knows who asks.
+
+A permit covers one exchange (one BODY, one batch of STATs, one dialling). Whoever waits holds no
+thread: `submit` calls back. Who is served next is decided by a policy (`gateway.usenet.shares`)
+over the books of the moment (`gateway.usenet.ledger`); a request may bring its own threshold
+instead. Nothing here may be called from a finalizer: the lock is not re-entrant.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+
+from gateway.errors import PermitTimeout
+from gateway.usenet.handover import (
+    UNATTRIBUTED,
+    Granted,
+    Permit,
+    PermitState,
+    Waiter,
+    WaiterState,
+    accept,
+    deliver,
+)
+from gateway.usenet.ledger import Ledger, Request
+from gateway.usenet.shares import Fixed, Policy
+from gateway.usenet.workload import Reservation, Workload, current
+
+__all__ = ["ExtendedSemaphore", "Permit", "PermitsSnapshot", "Request", "Waiter"]
+
+# Looked up once: an enum's attribute costs more than the rest of a comparison.
+HELD, RELEASED = PermitState.HELD, PermitState.RELEASED
+WAITING, GRANTED, CANCELLED = WaiterState.WAITING, WaiterState.GRANTED, WaiterState.CANCELLED
+
+
+@dataclass(frozen=True, slots=True)
+class PermitsSnapshot:
+    """The books of one instant. *required*: the thresholds in force for each workload.
+
+    *granted* counts from the start, with those that their receiver *declined*. *unattributed*:
+    requests without a reservation, expected 0.
+    """
+
+    total: int
+    free: int
+    held: Mapping[Workload, int]
+    waiting: Mapping[Workload, int]
+    granted: Mapping[Workload, int]
+    required: Mapping[Workload, int]
+    declined: int
+    double_releases: int
+    unattributed: int
+
+
+class ExtendedSemaphore:
+    """Permits of one provider, each granted only while more than its threshold are free.
+
+    *total* may be 0: all wait. *policy* gives thresholds, caps and order; None: threshold 0, by
+    arrival. *clock* measures waiting and gives the deadlines their meaning.
+    """
+
+    # Invariants, true whenever the lock is free:
+    #   free + held == total                    (free is below 0 after the total has shrunk)
+    #   the policy would serve no waiter        (nobody waits who could be served)
+    #   a waiter stands in a line, has a permit, or has given up: exactly one of them
+    # `_grant` restores the second after every change, and is the only one that grants.
+    # Callbacks run after the lock has been left, see `deliver`.
+
+    def __init__(
+        self,
+        total: int,
+        policy: Policy | None = None,
+        *,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        _check_total(total)
+        self._policy: Policy = policy if policy is not None else Fixed()
+        self._clock = clock
+        self._lock = threading.Lock()
+        self._ledger: Ledger[Waiter] = Ledger(total)
+        self._arrivals = 0
+        self._granted_by = [0 for _ in Workload]
+        self._declined = 0
+        self._double_releases = 0
+        self._unattributed = 0
+
+    def acquire(
+        self,
+        required_available: int | None = 0,
+        *,
+        reservation: Reservation | None = None,
+        demand: bool = True,
+        deadline: float | None = None,
+    ) -> Permit:
+        """Return a permit, waiting for it until *deadline* (a time of the clock; None: for ever).
+
+        *required_available* None asks the policy. *reservation* None takes the one in force in
+        this thread. What is free now is granted even when the deadline has passed.
+
+        Raises PermitTimeout; ValueError if not 0 <= required_available < total.
+        """
+        gate = threading.Lock()
+        gate.acquire()
+
+        def open_gate(permit: Permit) -> bool:  # noqa: ARG001 - Granted
+            gate.release()
+            return True
+
+        start = self._clock()
+        request = Request(reservation or current(), demand, required_available)
+        waiter = Waiter(self, request, open_gate)
+        try:
+            self._submit(waiter)
+            if waiter.permit is None:
+                longest = threading.TIMEOUT_MAX
+                left = longest if deadline is None else max(0.0, deadline - start)
+                gate.acquire(timeout=min(left, longest))
+                # Granted in the same instant: then cancel() answers False and the permit is ours.
+                waiter.cancel()
+        except BaseException:
+            if not waiter.cancel() and waiter.permit is not None:
+                waiter.permit.release()
+            raise
+        if waiter.permit is None:
+            seen = self.snapshot()
+            raise PermitTimeout(
+                f"no permit within {self._clock() - start:.3g} s: {max(0, seen.free)} of "
+                f"{seen.total} free, {sum(seen.waiting.values())} others waiting"
+            )
+        return waiter.permit
+
+    def try_acquire(
+        self,
+        required_available: int | None = 0,
+        *,
+        reservation: Reservation | None = None,
+        demand: bool = True,
+    ) -> Permit | None:
+        """Return a permit if one can be had now, otherwise None. Arguments as for `acquire`."""
+        request = Request(reservation or current(), demand, required_available)
+        waiter = Waiter(self, request, accept)
+        with self._lock:
+            self._enter(waiter)
+            served = self._grant()
+            if waiter.permit is None:
+                waiter.state = CANCELLED
+                self._ledger.leave(waiter)
+                served = [*served, *self._grant()]
+        deliver(served)
+        return waiter.permit
+
+    def submit(self, request: Request, granted: Granted) -> Waiter:
+        """Ask for a permit without waiting: *granted* is called with it, once, or never.
+
+        It runs in the thread that caused the grant (this one or a releaser's), without the lock,
+        perhaps before `submit` returns; inside another such callback, after that one has
+        returned. It must be quick and must not wait for permits. It answers whether it accepts:
+        after False or an exception the permit is given back.
+
+        Raises ValueError if a number is given and not 0 <= required_available < total.
+        """
+        waiter = Waiter(self, request, granted)
+        self._submit(waiter)
+        return waiter
+
+    def resize(self, total: int) -> None:
+        """Change the total, and serve whoever can be served now. What is held stays held."""
+        _check_total(total)
+        with self._lock:
+            self._ledger.total = total
+            served = self._grant()
+        deliver(served)
+
+    def snapshot(self) -> PermitsSnapshot:
+        """Return the books of this instant."""
+        with self._lock:
+            ledger = self._ledger
+            return PermitsSnapshot(
+                total=ledger.total,
+                free=ledger.total - ledger.held,
+                held={w: ledger.held_by[w] for w in Workload},
+                waiting={w: ledger.waiting_by[w] for w in Workload},
+                granted={w: self._granted_by[w] for w in Workload},
+                required={w: self._policy.required_available(ledger, w) for w in Workload},
+                declined=self._declined,
+                double_releases=self._double_releases,
+                unattributed=self._unattributed,
+            )
+
+    # Under the lock
+
+    def _grant(self) -> Sequence[Waiter]:
+        """Serve everybody who can be served; return them, for `deliver`.
+
+        Called with the lock held, after every change. No other method grants.
+        """
+        ledger = self._ledger
+        if not ledger.waiting or ledger.total <= ledger.held:
+            return ()
+        served: list[Waiter] = []
+        now = self._clock()
+        while ledger.waiting and ledger.total > ledger.held:
+            line = self._policy.choose(ledger, now)
+            if line is None:
+                break
+            waiter = ledger.serve(line)
+            permit = Permit(self, waiter.reservation, line.demand, now - waiter.since)
+            permit.account = line.account
+            permit.state = HELD
+            waiter.permit = permit
+            waiter.state = GRANTED
+            self._granted_by[line.workload] += 1
+            served.append(waiter)
+        return served
+
+    def _enter(self, waiter: Waiter) -> None:
+        self._check_number(waiter.request)
+        if waiter.request.reservation is None:
+            self._unattributed += 1
+        self._arrivals += 1
+        waiter.arrival = self._arrivals
+        waiter.since = self._clock()
+        self._ledger.enter(waiter)
+
+    def _check_number(self, request: Request) -> None:
+        number, total = request.required_available, self._ledger.total
+        if number and not 0 <= number < total:  # 0 is met by any permit, whatever the total
+            raise ValueError(
+                f"required_available={number} of a total of {total} could never be met: "
+                f"0 <= required_available < total"
+            )
+
+    # What permits and waiters ask for; every change ends in `_grant`
+
+    def _submit(self, waiter: Waiter) -> None:
+        with self._lock:
+            self._enter(waiter)
+            served = self._grant()
+        if served:
+            deliver(served)
+
+    def take_back(self, permit: Permit, *, declined: bool = False) -> None:
+        with self._lock:
+            if permit.state is not HELD or permit.account is None:
+                if permit.state is PermitState.NEW:
+                    raise RuntimeError(f"released what no semaphore has granted: {permit!r}")
+                self._double_releases += not declined
+                return
+            permit.state = RELEASED
+            self._declined += declined
+            self._ledger.give_back(permit.reservation, permit.demand, permit.account)
+            served = self._grant()
+        if served:
+            deliver(served)
+
+    def promote(self, waiter: Waiter, request: Request) -> bool:
+        with self._lock:
+            if waiter.state is not WAITING:
+                return False
+            self._check_number(request)
+            if request.reservation is None and waiter.request.reservation is not None:
+                self._unattributed += 1
+            self._ledger.leave(waiter)
+            waiter.request = request
+            waiter.reservation = request.reservation or UNATTRIBUTED
+            self._ledger.enter(waiter)
+            served = self._grant()
+        deliver(served)
+        return True
+
+    def cancel(self, waiter: Waiter) -> bool:
+        with self._lock:
+            if waiter.state is not WAITING:
+                return waiter.state is CANCELLED
+            waiter.state = CANCELLED
+            waiter.granted = accept  # lets go of what the callback holds
+            if waiter.line is None:  # interrupted before it came into a line
+                return True
+            self._ledger.leave(waiter)
+            # One stream less with work raises the read-ahead cap of the others.
+            served = self._grant()
+        deliver(served)
+        return True
+
+    def extend(self, permit: Permit) -> bool:
+        with self._lock:
+            ledger, account = self._ledger, permit.account
+            if permit.state is not HELD or account is None or ledger.total < ledger.held:
+                return False
+            if not ledger.waiting:
+                return True
+            ledger.give_back(permit.reservation, permit.demand, account)
+            line = self._policy.choose(ledger, self._clock())
+            ledger.take_again(permit.reservation, permit.demand, account)
+            return line is None
+
+
+def _check_total(total: int) -> None:
+    if total < 0:
+        raise ValueError(f"total={total}: a semaphore has 0 permits or more")
