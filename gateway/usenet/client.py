@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import ssl
-from collections.abc import Sequence
+import time
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from types import TracebackType
@@ -50,6 +51,7 @@ class UsenetClient:
         connect_timeout_s: float = 10.0,
         stall_s: float = 10.0,
         idle_s: float = 120.0,
+        clock: Callable[[], float] = time.monotonic,
     ) -> None:
         shares = policy or Shares()
         self._reactor = Reactor(stall_s=stall_s, idle_s=idle_s)
@@ -58,11 +60,12 @@ class UsenetClient:
             account.name: Pool(
                 account.name,
                 Server(account.host, account.port, account.tls, account.username, account.password),
-                ExtendedSemaphore(account.connections, shares),
+                ExtendedSemaphore(account.connections, shares, clock=clock),
                 self._reactor,
                 self._dialler,
                 connections=account.connections,
                 connect_timeout_s=connect_timeout_s,
+                clock=clock,
             )
             for account in accounts
         }
@@ -71,7 +74,7 @@ class UsenetClient:
                 Provider(
                     Rank(account.backup, account.priority, account.name),
                     self.pools[account.name],
-                    Breaker(),
+                    Breaker(clock),
                 )
                 for account in accounts
             ]

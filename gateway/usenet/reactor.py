@@ -129,10 +129,11 @@ class Reactor:
         self._shut()
 
     def _hear_wakeup(self) -> None:
-        with self._wake_lock:
-            self._awake = False
+        # In this order: a byte sent between the two would be swallowed, and nobody woken again.
         with contextlib.suppress(BlockingIOError):
             self._woken.recv(64)
+        with self._wake_lock:
+            self._awake = False
 
     def _run_orders(self) -> None:
         while self._orders:
