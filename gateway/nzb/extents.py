@@ -13,7 +13,7 @@ article that is read corrects the table (`PartTable.learn`).
 from __future__ import annotations
 
 import struct
-from bisect import bisect_right
+from bisect import bisect_left
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import accumulate
@@ -129,7 +129,10 @@ class PartTable:
             raise ValueError(f"offset {offset} is outside of {self.size} bytes")
         if self.part_size:
             return offset // self.part_size
-        return bisect_right(self._starts, offset) - 1
+        # Guesses may coincide with the known start in front of them: it is the first of equals.
+        index = bisect_left(self._starts, offset)
+        at_start = index < len(self._starts) and self._starts[index] == offset
+        return index if at_start else index - 1
 
     def bounds(self, index: int) -> tuple[int, int]:
         """Return begin and end of part *index* as far as they are known, or else guessed."""
@@ -158,7 +161,7 @@ class PartTable:
         """Take from the article of part *index* that it carries [begin, end).
 
         Guesses around it are moved so that offsets stay ascending and what is known stays as
-        it is. Raises ValueError when it contradicts what is known.
+        it is. Raises ValueError when it contradicts what is known, and then takes nothing.
         """
         if self.part_size:
             if (begin, end) != self.bounds(index):
@@ -168,23 +171,35 @@ class PartTable:
             return
         if index + 1 == len(self._starts) and end != self.size:
             raise ValueError(f"the last part ends at {end}, the file at {self.size}")
-        self._fix(index, begin)
-        if index + 1 < len(self._starts):
-            self._fix(index + 1, end)
+        if begin >= end:
+            raise ValueError(f"part {index + 1} carries {begin}-{end}")
+        news = [(index, begin), (index + 1, end)][: len(self._starts) - index]
+        for which, start in news:
+            self._check(which, start)
+        for which, start in news:
+            self._fix(which, start)
 
-    def _fix(self, index: int, begin: int) -> None:
+    def _check(self, index: int, begin: int) -> None:
         starts, exact = self._starts, self._exact
         if exact[index]:
             if starts[index] != begin:
                 raise ValueError(f"part {index + 1} begins at {begin}, known as {starts[index]}")
             return
+        floor = starts[exact.rfind(1, 0, index)]
+        high = exact.find(1, index + 1)
+        ceiling = self.size if high < 0 else starts[high]
+        if not floor < begin < ceiling:
+            raise ValueError(
+                f"part {index + 1} begins at {begin}, not between {floor} and {ceiling}"
+            )
+
+    def _fix(self, index: int, begin: int) -> None:
+        starts, exact = self._starts, self._exact
+        if exact[index]:
+            return
         low = exact.rfind(1, 0, index)
         high = exact.find(1, index + 1)
         ceiling = self.size if high < 0 else starts[high]
-        if not starts[low] < begin < ceiling:
-            raise ValueError(
-                f"part {index + 1} begins at {begin}, not between {starts[low]} and {ceiling}"
-            )
         old_low, old = starts[low], starts[index]
         stop = len(starts) if high < 0 else high
         _stretch(starts, low + 1, index, (old_low, old), (old_low, begin))
@@ -199,8 +214,11 @@ class PartTable:
     def pack(self) -> bytes:
         """Return the table as bytes for storage, with what has been learned so far."""
         head = self._HEAD.pack(1, len(self), self.size, self.part_size)
-        irregular = struct.pack(f"<{len(self._starts)}Q", *self._starts) + self._exact
-        return head + irregular + b"\n".join(self._ids)
+        # In this order: of a part learned meanwhile, the start may be new and called a guess,
+        # but never a guess and called exact.
+        exact = bytes(self._exact)
+        starts = struct.pack(f"<{len(self._starts)}Q", *self._starts)
+        return head + starts + exact + b"\n".join(self._ids)
 
     @classmethod
     def unpack(cls, packed: bytes) -> Self:

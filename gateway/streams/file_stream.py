@@ -1,0 +1,293 @@
+"""A file of the library as a seekable stream: `FileStream`.
+
+Opening and seeking are arithmetic. The first read after a seek fetches the one article that holds
+the position; going on from there reads ahead (`readahead`). Every fetch that a stream causes, in
+whatever thread, carries the reservation that the stream was opened under, as a value: streams
+outlive the call that opened them.
+
+An error is not an end. A read returns the right bytes or raises, and leaves the position where it
+was; only at the end of the file, or at the end of the range that was asked for, is it empty.
+"""
+
+from __future__ import annotations
+
+import io
+import threading
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from time import monotonic
+from typing import TYPE_CHECKING, NoReturn
+
+from gateway.errors import ConnectionLost, GatewayError, PermitTimeout
+from gateway.streams.budget import Budget
+from gateway.streams.layout import Layout, Piece, Search
+from gateway.streams.readahead import ReadAhead
+from gateway.streams.source import Articles, Pending
+from gateway.usenet.body import Body
+from gateway.usenet.workload import Reservation
+
+if TYPE_CHECKING:
+    from _typeshed import WriteableBuffer
+
+_NOTHING = memoryview(b"")
+
+
+@dataclass(frozen=True, slots=True)
+class StreamInfo:
+    """What an operator sees of an open stream: sizes and position in bytes."""
+
+    name: str
+    position: int
+    size: int
+    reservation: Reservation
+    readahead: int
+    opened: datetime
+
+
+class FileStream(io.RawIOBase):
+    """A read-only, seekable file. One thread at a time reads; any thread may close it.
+
+    `read`, `readinto` and `readall` give all that was asked for unless the file, or the range
+    that the stream was opened for, ends there. `read_view` copies nothing. All raise the
+    GatewayError that kept an article from coming, and ValueError once the stream is closed;
+    a reader that waits in another thread gets that at once.
+    """
+
+    def __init__(
+        self,
+        layout: Layout,
+        source: Articles,
+        reservation: Reservation,
+        budget: Budget,
+        *,
+        stop: int | None = None,
+        read_timeout_s: float,
+        connections: int,
+        name: str = "",
+        on_close: Callable[[FileStream], None] | None = None,
+    ) -> None:
+        """Open *layout*; nothing is fetched yet, and never anything that begins at *stop* or after.
+
+        Each article may take *read_timeout_s* from when a read needs it. *on_close* is called
+        once, in the thread that closes.
+        """
+        super().__init__()
+        self.name = name
+        self.size = layout.size
+        self.reservation = reservation
+        self._layout = layout
+        self._source = source
+        self._stop = layout.size if stop is None else max(0, min(stop, layout.size))
+        self._timeout_s = read_timeout_s
+        self._on_close = on_close
+        self._opened = datetime.now(UTC)
+        self._position = 0
+        self._piece: Piece | None = None  # what `_view` shows
+        self._view = _NOTHING
+        self._body: Body | None = None
+        self._read = 0  # bytes read in sequence since the last seek
+        self._expected = 0  # where a sequential reader reads next
+        # Under the lock: whether the stream is shut, and what a reader is blocked on.
+        self._lock = threading.Lock()
+        self._shut = False
+        self._awaited: Pending | None = None
+        self._wake: threading.Event | None = None
+        self._ahead = ReadAhead(
+            layout, source, reservation, budget, stop=self._stop, connections=connections
+        )
+
+    def info(self) -> StreamInfo:
+        """Return what this stream is doing now. From any thread."""
+        return StreamInfo(
+            self.name,
+            self._position,
+            self.size,
+            self.reservation,
+            self._ahead.size,
+            self._opened,
+        )
+
+    # -- position ---------------------------------------------------------------------------------
+
+    def readable(self) -> bool:
+        return True
+
+    def seekable(self) -> bool:
+        return True
+
+    def tell(self) -> int:
+        self._check_open()
+        return self._position
+
+    def seek(self, offset: int, whence: int = io.SEEK_SET) -> int:
+        """Set the position; fetches and drops nothing. Beyond the end reads are empty.
+
+        SEEK_END counts from the end of the file, also where the range ends before it.
+        """
+        self._check_open()
+        if whence == io.SEEK_CUR:
+            offset += self._position
+        elif whence == io.SEEK_END:
+            offset += self.size
+        elif whence != io.SEEK_SET:
+            raise ValueError(f"whence must be 0, 1 or 2, not {whence}")
+        if offset < 0:
+            raise ValueError(f"the position cannot be {offset}")
+        self._position = offset
+        return offset
+
+    # -- reading ----------------------------------------------------------------------------------
+
+    def read_view(self, limit: int) -> memoryview:
+        """Return 1 to *limit* bytes as a view of the article that holds them, without a copy.
+
+        The view is read-only and stays valid. Empty only at the end of the file or range.
+        """
+        self._check_open()
+        if limit < 1:
+            raise ValueError(f"limit must be positive, not {limit}")
+        position = self._position
+        left = self._stop - position
+        if left <= 0:
+            return _NOTHING
+        piece = self._piece
+        if piece is None or not 0 <= position - piece.position < len(self._view):
+            piece = self._load(position)
+        at = position - piece.position
+        view = self._view[at : at + min(limit, left)]
+        if position != self._expected:
+            self._read = 0
+        self._read += len(view)
+        self._position = self._expected = position + len(view)
+        self._ahead.extend(piece, self._read)
+        return view
+
+    def readinto(self, buffer: WriteableBuffer, /) -> int:
+        """Fill *buffer*; return how many bytes, fewer only where the file or range ends."""
+        target = memoryview(buffer).cast("B")
+        begin, filled = self._position, 0
+        try:
+            while filled < len(target) and (view := self.read_view(len(target) - filled)):
+                target[filled : filled + len(view)] = view
+                filled += len(view)
+        except BaseException:
+            self._position = begin
+            raise
+        return filled
+
+    def read(self, size: int | None = -1, /) -> bytes:
+        """Return *size* bytes, fewer only where the file or range ends; -1: all up to there."""
+        left = self._stop - self._position
+        if size is not None and size >= 0:
+            left = min(left, size)
+        if left <= 0:
+            self._check_open()
+            return b""
+        begin = self._position
+        view = self.read_view(left)
+        if len(view) == left:
+            return bytes(view)
+        parts = [view]
+        left -= len(view)
+        try:
+            while left and (view := self.read_view(left)):
+                parts.append(view)
+                left -= len(view)
+        except BaseException:
+            self._position = begin
+            raise
+        return b"".join(parts)
+
+    def readall(self) -> bytes:
+        """Return everything from the position to the end of the file or range."""
+        return self.read(-1)
+
+    def _load(self, position: int) -> Piece:
+        """Have `_view` show the piece that holds *position*, and return it."""
+        piece, first = self._piece, None
+        if piece is not None and position == piece.end:
+            first = self._layout.following(piece)
+        search = Search(self._layout, position, first)
+        deadline = monotonic() + self._timeout_s
+        while True:
+            body = self._fetch(search.piece, deadline)
+            if search.learn(body.begin, body.end):
+                break
+        piece = search.piece
+        begin, length = piece.extent.offset, piece.extent.length
+        self._view = memoryview(body.data).toreadonly()[begin : begin + length]
+        self._body, self._piece = body, piece
+        return piece
+
+    def _fetch(self, wanted: Piece, deadline: float) -> Body:
+        if self._piece is not None and self._body is not None and self._piece.key == wanted.key:
+            return self._body  # two runs meet within one article
+        part = wanted.extent.part
+        fetch = self._ahead.take(wanted)
+        already_done = False
+        if fetch is None:
+            fetch = self._source.request(part, reservation=self.reservation)
+        elif not fetch.done:
+            fetch.promote()
+        else:
+            already_done = True
+        # While the reader waits for this one, the next ones are on their way.
+        if self._position == self._expected:
+            self._ahead.extend(wanted, self._read)
+        try:
+            return self._await(fetch, deadline)
+        except GatewayError as exc:
+            if not already_done or not exc.retryable:
+                raise
+        # What failed while nobody waited for it may have been a bad moment: now somebody waits.
+        return self._await(self._source.request(part, reservation=self.reservation), deadline)
+
+    def _await(self, fetch: Pending, deadline: float) -> Body:
+        arrived = True
+        try:
+            if not fetch.done:
+                wake = threading.Event()
+                with self._lock:
+                    self._awaited, self._wake = fetch, wake
+                    shut = self._shut
+                fetch.add_done_callback(lambda _: wake.set())
+                arrived = not shut and wake.wait(max(0.0, deadline - monotonic()))
+                with self._lock:
+                    self._awaited = self._wake = None
+                self._check_open()
+            return fetch.result(0.0)
+        except (PermitTimeout, ConnectionLost) as exc:
+            fetch.cancel()
+            if arrived:
+                raise
+            raise type(exc)(f"nothing within {self._timeout_s:g} s: {exc}") from exc
+        except BaseException:
+            fetch.cancel()
+            raise
+
+    # -- the end ----------------------------------------------------------------------------------
+
+    def close(self) -> None:
+        """Drop what has not begun and give everything back. Idempotent, never waits."""
+        with self._lock:
+            if self._shut:
+                return
+            self._shut = True
+            awaited, wake = self._awaited, self._wake
+        if wake is not None:
+            wake.set()
+        if awaited is not None:
+            awaited.cancel()
+        self._ahead.close()
+        super().close()
+        if self._on_close is not None:
+            self._on_close(self)
+
+    def _check_open(self) -> None:
+        if self._shut:
+            self._raise_closed()
+
+    def _raise_closed(self) -> NoReturn:
+        what = f'the stream of "{self.name}"' if self.name else "the stream"
+        raise ValueError(f"{what} is closed")

@@ -1,0 +1,175 @@
+"""What to fetch before it is asked for: the articles behind the reader, bounded in bytes.
+
+What lies ahead is never more than twice what was read in sequence since the last seek: nothing at
+a seek, two articles once the first has been read, and so on, doubling and more with every round,
+up to max(64 MiB, 2 * connections * article size) and to what the budget allows. So a probe costs
+what it read and little more, and a film fills every connection in about four round trips.
+
+Nothing is fetched at or behind the end of the range that was asked for, nor behind a gap in the
+NZB. The ends of runs (volumes of an archive) are passed as if they were not there.
+"""
+
+from __future__ import annotations
+
+import threading
+from dataclasses import dataclass
+
+from gateway.streams.budget import Budget
+from gateway.streams.layout import Layout, Piece
+from gateway.streams.source import Articles, Pending
+from gateway.usenet.workload import Reservation
+
+_AHEAD_PER_BYTE_READ = 2
+LEAST_LIMIT = 64 << 20
+
+
+@dataclass(frozen=True, slots=True)
+class _Ahead:
+    """One article asked for ahead of the reader, and the bytes charged for it."""
+
+    piece: Piece
+    fetch: Pending
+    charged: int
+
+
+class ReadAhead:
+    """The articles ahead of one stream's reader.
+
+    `take` and `extend` are the reader's; `close` and the budget's reclaiming come from any thread.
+    """
+
+    # Invariant, true whenever the lock is free: what is charged to the account is the sum over
+    # `_entries`, plus the one article that `extend` is asking for; no entries once it is closed.
+
+    def __init__(
+        self,
+        layout: Layout,
+        source: Articles,
+        reservation: Reservation,
+        budget: Budget,
+        *,
+        stop: int,
+        connections: int,
+    ) -> None:
+        """Fetch only what begins before *stop*; *connections* is how many there are to fill."""
+        self._layout = layout
+        self._source = source
+        self._reservation = reservation
+        self._stop = stop
+        self._connections = connections
+        self._lock = threading.Lock()
+        self._account = budget.open(self._reclaim)
+        self._entries: dict[tuple[int, int], _Ahead] = {}  # in the order of the file
+        self._edge: Piece | None = None  # the last piece that was dealt with
+        self._shrunk = 0  # counts what was dropped, so that `extend` notices
+        self._closed = False
+
+    @property
+    def size(self) -> int:
+        """Return how many bytes are charged for what lies ahead."""
+        return self._account.used
+
+    def take(self, piece: Piece) -> Pending | None:
+        """Return the fetch of *piece*, which the reader has come to, None if there is none.
+
+        What lies before it was skipped and is dropped; all of it when *piece* is not there.
+        """
+        with self._lock:
+            skipped = []
+            found = None
+            entries = self._entries
+            while entries:
+                key = next(iter(entries))
+                entry = entries.pop(key)
+                self._account.give(entry.charged)
+                if key == piece.key:
+                    found = entry.fetch
+                    break
+                skipped.append(entry.fetch)
+            if found is None:
+                self._edge = None
+                self._shrunk += 1
+        for fetch in skipped:
+            fetch.cancel()
+        return found
+
+    def extend(self, piece: Piece, read: int) -> None:
+        """Ask for what comes after *piece*, where the reader is, *read* bytes after its seek."""
+        want = min(
+            _AHEAD_PER_BYTE_READ * read,
+            max(LEAST_LIMIT, 2 * self._connections * piece.article),
+        )
+        account = self._account
+        if want != account.want and not self._closed:
+            account.aim(want)
+        while account.used < want and self._extend_by_one(piece):
+            pass
+
+    def _extend_by_one(self, piece: Piece) -> bool:
+        with self._lock:
+            if self._closed:
+                return False
+            edge = self._edge or piece
+            following = self._layout.following(edge)
+            if following is None or following.position >= self._stop:
+                return False
+            if following.key in self._entries or following.key == piece.key:
+                self._edge = following  # two runs meet within one article
+                return True
+            if not following.extent.part.message_ids:
+                return False
+            shrunk = self._shrunk
+        # What another stream gives back for this one is given under its own lock, and what a
+        # source does at a request is its own affair: neither happens under ours.
+        if not self._account.take(following.article):
+            return False
+        try:
+            fetch = self._source.request(
+                following.extent.part, reservation=self._reservation, demand=False
+            )
+        except BaseException:
+            self._account.give(following.article)
+            raise
+        with self._lock:
+            if self._shrunk == shrunk:
+                self._entries[following.key] = _Ahead(following, fetch, following.article)
+                self._edge = following
+                return True
+            self._account.give(following.article)
+        fetch.cancel()
+        return False
+
+    def _reclaim(self, excess: int) -> None:
+        # From another stream's thread, which holds no lock but may be met by us half-way: so
+        # not to wait is what keeps the two from blocking each other.
+        if not self._lock.acquire(blocking=False):
+            return
+        try:
+            dropped = []
+            while self._entries and excess > 0:
+                _, entry = self._entries.popitem()
+                self._account.give(entry.charged)
+                excess -= entry.charged
+                dropped.append(entry.fetch)
+            self._edge = next(reversed(self._entries.values())).piece if self._entries else None
+            self._shrunk += 1
+        finally:
+            self._lock.release()
+        for fetch in dropped:
+            fetch.cancel()
+
+    def close(self) -> None:
+        """Drop everything and leave the budget. May be called twice, and while the reader reads.
+
+        What `extend` is asking for at this moment is given back by it a moment later.
+        """
+        with self._lock:
+            self._closed = True
+            self._shrunk += 1
+            dropped = list(self._entries.values())
+            self._entries.clear()
+            for entry in dropped:
+                self._account.give(entry.charged)
+        self._account.close()
+        for entry in dropped:
+            entry.fetch.cancel()

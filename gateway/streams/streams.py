@@ -1,0 +1,102 @@
+"""Opens streams, and knows which are open (`Streams`)."""
+
+from __future__ import annotations
+
+import itertools
+import threading
+from collections.abc import Callable
+from dataclasses import replace
+
+from gateway.errors import NoCapacity
+from gateway.streams.budget import Budget
+from gateway.streams.cache import CachedSource
+from gateway.streams.file_stream import FileStream, StreamInfo
+from gateway.streams.layout import Layout
+from gateway.streams.source import Articles
+from gateway.usenet.workload import Reservation, Workload, current
+
+# For the whole process, as permits are: two openers must not give out the same id.
+_stream_ids = itertools.count(1)
+
+
+class Streams:
+    """All streams over one source of articles, with the two budgets that they share.
+
+    Safe to use from any thread. Whatever else reads articles asks `source`, so that all profit
+    from one cache.
+    """
+
+    def __init__(
+        self,
+        source: Articles,
+        *,
+        readahead_budget: int,
+        article_cache: int,
+        read_timeout_s: float,
+        connections: Callable[[], int],
+    ) -> None:
+        """*readahead_budget* and *article_cache* are bytes for the whole process.
+
+        *read_timeout_s* is for how long a read waits for an article; *connections* says how many
+        there are to keep busy, and is asked when a stream opens.
+        """
+        self.source = CachedSource(source, article_cache)
+        self.budget = Budget(readahead_budget)
+        self._read_timeout_s = read_timeout_s
+        self._connections = connections
+        self._lock = threading.Lock()
+        self._open: dict[FileStream, None] = {}  # in the order of opening
+        self._closed = False
+
+    def open(
+        self,
+        layout: Layout,
+        *,
+        stop: int | None = None,
+        reservation: Reservation | None = None,
+        name: str = "",
+    ) -> FileStream:
+        """Return a stream of *layout* at position 0; the caller closes it. Fetches nothing.
+
+        *stop* is where the range ends that is asked for (None: the file). The stream keeps
+        *reservation*, or else the one in force here, or else one of a viewer; where that names
+        no stream yet, it gets an id of its own. Raises NoCapacity after `close`.
+        """
+        asker = reservation or current() or Reservation(Workload.STREAM)
+        if not asker.stream:
+            asker = replace(asker, stream=next(_stream_ids))
+        stream = FileStream(
+            layout,
+            self.source,
+            asker,
+            self.budget,
+            stop=stop,
+            read_timeout_s=self._read_timeout_s,
+            connections=self._connections(),
+            name=name,
+            on_close=self._forget,
+        )
+        with self._lock:
+            if not self._closed:
+                self._open[stream] = None
+                return stream
+        stream.close()
+        raise NoCapacity(f'no stream of "{name}": the gateway is stopping')
+
+    def active(self) -> list[StreamInfo]:
+        """Return what is open now, the oldest first."""
+        with self._lock:
+            streams = list(self._open)
+        return [stream.info() for stream in streams]
+
+    def close(self) -> None:
+        """Close every stream, and open no more. Readers that wait get an error at once."""
+        with self._lock:
+            self._closed = True
+            streams = list(self._open)
+        for stream in streams:
+            stream.close()
+
+    def _forget(self, stream: FileStream) -> None:
+        with self._lock:
+            self._open.pop(stream, None)
