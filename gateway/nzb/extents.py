@@ -13,11 +13,14 @@ article that is read corrects the table (`PartTable.learn`).
 from __future__ import annotations
 
 import struct
-from bisect import bisect_left
-from collections.abc import Sequence
+from array import array
+from bisect import bisect_left, bisect_right
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from itertools import accumulate
+from itertools import accumulate, pairwise
 from typing import Self
+
+_HEAVIEST = (1 << 32) - 1
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,12 +63,24 @@ class Run:
 class PartTable:
     """The parts of one posted file, and the offsets at which they begin.
 
-    Packed it takes the message-ids and one byte each, and 8 bytes a part more only where
-    the parts are irregular. Only `learn` changes a table, and only an irregular one; whoever
-    shares such a table between threads locks it (`gateway.streams.layout` does).
+    Regular: every offset is a multiple of one size. Irregular: some offsets are known for
+    certain, the *marks*, and between two marks the bytes are shared out in proportion to
+    weights, at least one to each part. So offsets always ascend, and a mark never moves.
+
+    Only `learn` changes a table, and only an irregular one; whoever shares such a table between
+    threads locks it (`gateway.streams.layout` does). `pack` needs no lock.
     """
 
-    __slots__ = ("__weakref__", "_exact", "_ids", "_starts", "part_size", "size")
+    __slots__ = (
+        "__weakref__",
+        "_begins",
+        "_ids",
+        "_known",
+        "_marks",
+        "_sums",
+        "part_size",
+        "size",
+    )
 
     def __init__(
         self,
@@ -73,23 +88,36 @@ class PartTable:
         size: int,
         *,
         part_size: int = 0,
-        starts: Sequence[int] | None = None,
-        exact: bytearray | None = None,
+        weights: Sequence[int] = (),
+        known: Mapping[int, int] | None = None,
     ) -> None:
         """Take *ids*, an entry a part: message-ids joined by TAB, empty where the NZB has a gap.
 
         *size* is the posted file's, in bytes. Either *part_size* is given (a regular layout)
-        or *starts*, one offset a part, of which *exact* says with 1 which are known.
+        or *weights*, one a part, and the offsets of the parts (from 0) that are *known*.
+        Raises ValueError for a table that could not be.
         """
         if not ids:
             raise ValueError("a posted file has at least one part")
-        if bool(part_size) == (starts is not None):
-            raise ValueError("give either part_size or starts")
         self._ids = ids
         self.size = size
         self.part_size = part_size
-        self._starts = [] if starts is None else list(starts)
-        self._exact = bytearray(len(self._starts)) if exact is None else exact
+        self._known: dict[int, int] = {}
+        if part_size:
+            if part_size < 0 or -(-size // part_size) != len(ids):
+                raise ValueError(f"{len(ids)} parts of {part_size} bytes do not make {size} bytes")
+            return
+        if len(weights) != len(ids) or size < len(ids):
+            raise ValueError(f"{len(ids)} parts, {len(weights)} weights and {size} bytes")
+        # The weights before each part, and of all; at most 32 bits each, as they are stored.
+        self._sums = array("Q", [0, *accumulate(min(max(1, w), _HEAVIEST) for w in weights)])
+        # The marks in order, with their offsets; behind the last part, too, one is known.
+        self._known = {**(known or {}), 0: 0, len(ids): size}
+        self._marks = sorted(self._known)
+        self._begins = [self._known[index] for index in self._marks]
+        for (low, begin), (high, end) in pairwise(zip(self._marks, self._begins, strict=True)):
+            if end - begin < high - low or high > len(ids):
+                raise ValueError(f"parts {low + 1} to {high} cannot carry {begin}-{end}")
 
     @classmethod
     def regular(cls, ids: Sequence[bytes], size: int, part_size: int) -> Self:
@@ -97,19 +125,17 @@ class PartTable:
 
         Raises ValueError when so many parts of that size do not make *size*.
         """
-        if part_size <= 0 or -(-size // part_size) != len(ids):
-            raise ValueError(f"{len(ids)} parts of {part_size} bytes do not make {size} bytes")
+        if part_size <= 0:
+            raise ValueError(f"parts of {part_size} bytes make no file")
         return cls(ids, size, part_size=part_size)
 
     @classmethod
     def estimated(cls, ids: Sequence[bytes], size: int, weights: Sequence[int]) -> Self:
-        """Return a table whose offsets are guessed from *weights* (the NZB's bytes a segment)."""
-        sane = [max(1, weight) for weight in weights]
-        total = sum(sane)
-        starts = [size * before // total for before in accumulate(sane[:-1], initial=0)]
-        table = cls(ids, size, starts=starts)
-        table._exact[0] = 1
-        return table
+        """Return a table whose offsets are guessed from *weights* (the NZB's bytes a segment).
+
+        Raises ValueError when there is not one byte for each part.
+        """
+        return cls(ids, size, weights=weights)
 
     def __len__(self) -> int:
         return len(self._ids)
@@ -129,25 +155,22 @@ class PartTable:
             raise ValueError(f"offset {offset} is outside of {self.size} bytes")
         if self.part_size:
             return offset // self.part_size
-        # Guesses may coincide with the known start in front of them: it is the first of equals.
-        index = bisect_left(self._starts, offset)
-        at_start = index < len(self._starts) and self._starts[index] == offset
-        return index if at_start else index - 1
+        after = bisect_right(self._begins, offset)
+        low, high = self._marks[after - 1], self._marks[after]
+        return low + bisect_right(range(low, high), offset, key=self._begin) - 1
 
     def bounds(self, index: int) -> tuple[int, int]:
         """Return begin and end of part *index* as far as they are known, or else guessed."""
+        if not 0 <= index < len(self):
+            raise IndexError(f"part {index + 1} of {len(self)}")
         if self.part_size:
             begin = index * self.part_size
             return begin, min(begin + self.part_size, self.size)
-        last = index + 1 == len(self._starts)
-        return self._starts[index], self.size if last else self._starts[index + 1]
+        return self._begin(index), self._begin(index + 1)
 
     def is_exact(self, index: int) -> bool:
         """Say whether both bounds of part *index* are known for certain."""
-        if self.part_size:
-            return True
-        after = index + 1
-        return bool(self._exact[index]) and (after == len(self._exact) or bool(self._exact[after]))
+        return self.is_regular or (index in self._known and index + 1 in self._known)
 
     def part(self, index: int) -> Part:
         """Return part *index* with what it must carry; bounds that are guessed are left out."""
@@ -160,8 +183,7 @@ class PartTable:
     def learn(self, index: int, begin: int, end: int) -> None:
         """Take from the article of part *index* that it carries [begin, end).
 
-        Guesses around it are moved so that offsets stay ascending and what is known stays as
-        it is. Raises ValueError when it contradicts what is known, and then takes nothing.
+        Raises ValueError, and changes nothing, when it contradicts what is known.
         """
         if self.part_size:
             if (begin, end) != self.bounds(index):
@@ -169,56 +191,79 @@ class PartTable:
                     f"part {index + 1} carries {begin}-{end}, not {self.bounds(index)}"
                 )
             return
-        if index + 1 == len(self._starts) and end != self.size:
-            raise ValueError(f"the last part ends at {end}, the file at {self.size}")
         if begin >= end:
-            raise ValueError(f"part {index + 1} carries {begin}-{end}")
-        news = [(index, begin), (index + 1, end)][: len(self._starts) - index]
-        for which, start in news:
-            self._check(which, start)
-        for which, start in news:
-            self._fix(which, start)
+            raise ValueError(f"part {index + 1} carries nothing: {begin}-{end}")
+        news = ((index, begin), (index + 1, end))
+        for which, offset in news:
+            self._check(which, offset)
+        for which, offset in news:
+            if which not in self._known:
+                place = bisect_left(self._marks, which)
+                self._marks.insert(place, which)
+                self._begins.insert(place, offset)
+                self._known[which] = offset
 
     def _check(self, index: int, begin: int) -> None:
-        starts, exact = self._starts, self._exact
-        if exact[index]:
-            if starts[index] != begin:
-                raise ValueError(f"part {index + 1} begins at {begin}, known as {starts[index]}")
-            return
-        floor = starts[exact.rfind(1, 0, index)]
-        high = exact.find(1, index + 1)
-        ceiling = self.size if high < 0 else starts[high]
-        if not floor < begin < ceiling:
+        place = bisect_left(self._marks, index)
+        high, ceiling = self._marks[place], self._begins[place]
+        if high == index:
+            if begin == ceiling:
+                return
+            if index == len(self):
+                raise ValueError(f"the last part ends at {begin}, the file at {self.size}")
+            raise ValueError(f"part {index + 1} begins at {begin}, known as {ceiling}")
+        low, floor = self._marks[place - 1], self._begins[place - 1]
+        if not floor + (index - low) <= begin <= ceiling - (high - index):
             raise ValueError(
-                f"part {index + 1} begins at {begin}, not between {floor} and {ceiling}"
+                f"part {index + 1} begins at {begin}, but part {low + 1} at {floor} and "
+                f"{'the end' if high == len(self) else f'part {high + 1}'} is at {ceiling}"
             )
 
-    def _fix(self, index: int, begin: int) -> None:
-        starts, exact = self._starts, self._exact
-        if exact[index]:
-            return
-        low = exact.rfind(1, 0, index)
-        high = exact.find(1, index + 1)
-        ceiling = self.size if high < 0 else starts[high]
-        old_low, old = starts[low], starts[index]
-        stop = len(starts) if high < 0 else high
-        _stretch(starts, low + 1, index, (old_low, old), (old_low, begin))
-        _stretch(starts, index + 1, stop, (old, ceiling), (begin, ceiling))
-        starts[index] = begin
-        exact[index] = 1
+    def _begin(self, index: int) -> int:
+        """Return where part *index* begins, or as the best guess its share of what is between."""
+        place = bisect_right(self._marks, index) - 1
+        low, floor = self._marks[place], self._begins[place]
+        if low == index:
+            return floor
+        high, ceiling = self._marks[place + 1], self._begins[place + 1]
+        # One byte for each part is set aside, the rest shared out by weight.
+        share = self._sums[index] - self._sums[low]
+        whole = self._sums[high] - self._sums[low]
+        return floor + (index - low) + (ceiling - floor - (high - low)) * share // whole
 
-    # Packed form, version 1: "<BIQQ" version, parts, size, part size (0: irregular); if
-    # irregular, parts * u64 starts and parts * u8 exact; then the ids, joined by LF.
+    # Packed form, version 1: "<BIQQ" version, parts, size, part size (0: irregular). If irregular:
+    # u32 number of known offsets; then, if all are known, parts * u64 offsets, else
+    # parts * u32 weights, known * u32 parts and known * u64 offsets. At last the ids, joined by LF.
     _HEAD = struct.Struct("<BIQQ")
+    _COUNT = struct.Struct("<I")
 
     def pack(self) -> bytes:
-        """Return the table as bytes for storage, with what has been learned so far."""
+        """Return the table as bytes for storage, with what has been learned so far.
+
+        It takes the message-ids and a byte a part; irregular ones 4 to 16 bytes a part more. May
+        run while another thread learns.
+        """
         head = self._HEAD.pack(1, len(self), self.size, self.part_size)
-        # In this order: of a part learned meanwhile, the start may be new and called a guess,
-        # but never a guess and called exact.
-        exact = bytes(self._exact)
-        starts = struct.pack(f"<{len(self._starts)}Q", *self._starts)
-        return head + starts + exact + b"\n".join(self._ids)
+        ids = b"\n".join(self._ids)
+        return head + ids if self.part_size else head + self._pack_offsets() + ids
+
+    def _pack_offsets(self) -> bytes:
+        known = dict(self._known)  # copied in one step: it may grow meanwhile
+        del known[len(self)]
+        count = self._COUNT.pack(len(known))
+        marks = sorted(known)
+        begins = struct.pack(f"<{len(known)}Q", *(known[index] for index in marks))
+        if len(known) == len(self):
+            return count + begins
+        weights = (after - before for before, after in pairwise(self._sums))
+        return b"".join(
+            (
+                count,
+                struct.pack(f"<{len(self)}I", *weights),
+                struct.pack(f"<{len(known)}I", *marks),
+                begins,
+            )
+        )
 
     @classmethod
     def unpack(cls, packed: bytes) -> Self:
@@ -226,23 +271,24 @@ class PartTable:
         try:
             version, parts, size, part_size = cls._HEAD.unpack_from(packed)
             at = cls._HEAD.size
-            starts = exact = None
+            weights: Sequence[int] = ()
+            known: dict[int, int] = {}
             if not part_size:
-                starts = struct.unpack_from(f"<{parts}Q", packed, at)
-                exact = bytearray(packed[at + 8 * parts : at + 9 * parts])
-                at += 9 * parts
+                (count,) = cls._COUNT.unpack_from(packed, at)
+                at += cls._COUNT.size
+                marks: Sequence[int] = range(parts)
+                if count < parts:
+                    weights = struct.unpack_from(f"<{parts}I", packed, at)
+                    marks = struct.unpack_from(f"<{count}I", packed, at + 4 * parts)
+                    at += 4 * (parts + count)
+                begins = struct.unpack_from(f"<{count}Q", packed, at)
+                at += 8 * count
+                known = dict(zip(marks, begins, strict=True))
+                # Where all is known nothing is shared out, and any weights do.
+                weights = weights or (1,) * parts
         except struct.error as exc:
             raise ValueError(f"a part table cannot be {len(packed)} bytes long") from exc
         ids = packed[at:].split(b"\n")
         if version != 1 or len(ids) != parts:
             raise ValueError(f"part table of version {version}: {len(ids)} ids for {parts} parts")
-        return cls(ids, size, part_size=part_size, starts=starts, exact=exact)
-
-
-def _stretch(
-    starts: list[int], first: int, stop: int, old: tuple[int, int], new: tuple[int, int]
-) -> None:
-    """Map the guesses starts[first:stop] from the interval *old* onto *new*, in proportion."""
-    old_width, new_width = max(1, old[1] - old[0]), new[1] - new[0]
-    for index in range(first, stop):
-        starts[index] = new[0] + (starts[index] - old[0]) * new_width // old_width
+        return cls(ids, size, part_size=part_size, weights=weights, known=known)
