@@ -1,6 +1,7 @@
 """A small news server with sample posts, for the first five minutes, for tests and benches."""
 
 from gateway.demo.article import Article, Checksum
+from gateway.demo.client import PlainClient
 from gateway.demo.faults import Fault
 from gateway.demo.post import (
     PART_SIZE,
@@ -25,6 +26,7 @@ __all__ = [
     "LimitAt",
     "NewsServer",
     "Options",
+    "PlainClient",
     "Post",
     "PostedFile",
     "Shape",

@@ -11,16 +11,14 @@ import random
 import selectors
 import socket
 import ssl
-from collections import deque
-from dataclasses import dataclass
 from enum import Enum, auto
 
-from gateway.demo.session import Reply, Session, Stop
+from gateway.demo.outbox import Close, Hold, Outbox, Until
+from gateway.demo.session import Reply, Session
 from gateway.demo.shape import QUANTUM, Pace, Shape
 from gateway.demo.site import Site
 
 _BURST = 4 * 1024 * 1024  # bytes sent without a look at the other connections, unshaped
-_GATHER = 64  # pieces a system call
 _TLS_JOIN = 64 * 1024  # pieces up to this size are joined: TLS has no gathering write
 _READ = 64 * 1024
 _CATCH_UP_S = 0.020
@@ -33,30 +31,6 @@ class State(Enum):
     OPEN = auto()
     LEAVING = auto()
     CLOSED = auto()
-
-
-@dataclass(frozen=True, slots=True)
-class _Until:
-    """Nothing goes out before this time: the round trip."""
-
-    at: float
-
-
-@dataclass(slots=True)
-class _Hold:
-    """Nothing goes out for *seconds* from when it is reached, or until the next release."""
-
-    seconds: float | None
-    releases: int
-    until: float | None = None
-    reached: bool = False
-
-
-@dataclass(frozen=True, slots=True)
-class _Close:
-    """The end: hard, or after all has been said."""
-
-    hard: bool
 
 
 class Link:
@@ -89,7 +63,7 @@ class Link:
         self._pace = Pace(shape.rate_per_connection if shape else None, credit_s=_CATCH_UP_S)
         self._booked: float | None = None
         self._rng = rng
-        self._queue: deque[memoryview | _Until | _Hold | _Close] = deque()
+        self._out = Outbox()
         self._input = bytearray()
         self._stuck: memoryview | None = None
         self._state = State.NEW
@@ -101,7 +75,7 @@ class Link:
     @property
     def events(self) -> int:
         """What to watch the socket for; nothing while a handshake waits for its round trip."""
-        if self._state is State.CLOSED or (self._state is State.NEW and self._queue):
+        if self._state is State.CLOSED or (self._state is State.NEW and self._out):
             return 0
         return selectors.EVENT_READ | (selectors.EVENT_WRITE if self._wants_write else 0)
 
@@ -112,14 +86,6 @@ class Link:
         else:
             self._greet(now)
 
-    def _greet(self, now: float) -> None:
-        self._state = State.OPEN
-        self._say(self._session.greeting(), now)
-
-    def _delay(self, now: float) -> None:
-        if self._shape is not None:
-            self._queue.append(_Until(now + self._shape.round_trip(self._rng)))
-
     def read(self, now: float) -> None:
         """Take in what the client has sent, and queue the replies."""
         if self._state is State.NEW:
@@ -127,12 +93,60 @@ class Link:
         if not self._receive():
             self.close()
             return
-        *lines, rest = self._input.split(b"\n")
-        self._input = rest
+        *lines, self._input = self._input.split(b"\n")
         for line in lines:
-            if self._state is not State.OPEN:
-                return
-            self._say(self._session.answer(bytes(line.removesuffix(b"\r"))), now)
+            if self._state is State.OPEN:
+                self._say(self._session.answer(bytes(line.removesuffix(b"\r"))), now)
+
+    def pump(self, now: float) -> float | None:
+        """Send what may be sent now."""
+        self._wants_write = False
+        sent = 0
+        while self._out:
+            match self._out.head():
+                case Until(at=at):
+                    if at > now:
+                        return at
+                    self._pace.start(at)
+                    self._out.pop()
+                case Hold() as hold:
+                    if not self._is_over(hold, now):
+                        return hold.until
+                    self._out.pop()
+                case Close(hard=hard):
+                    self.close() if hard else self._leave()
+                    return None
+                case _:
+                    at = self._slot(now)
+                    if at > now:
+                        return at
+                    count = self._send(_BURST if self._shape is None else QUANTUM)
+                    if self._state is State.CLOSED:
+                        return None
+                    sent += count
+                    self._booked = None
+                    if not count or (self._shape is None and sent >= _BURST):
+                        # No room; or enough for one turn: come back after the others.
+                        self._wants_write = True
+                        self._pace.start(now)
+                        return None
+        if self._state is State.NEW:
+            self._shake(now)
+            return self.pump(now) if self._out else None
+        return None
+
+    def close(self) -> None:
+        """Close at once, whatever is unsaid. May be called again."""
+        if self._state is State.CLOSED:
+            return
+        held = self._out.head() if self._out else None
+        if isinstance(held, Hold) and held.reached:
+            self._site.stalled(-1)
+        self._out.clear()
+        self._state = State.CLOSED
+        self._session.leave()
+
+    # What comes in.
 
     def _receive(self) -> bool:
         """Take what has arrived; False when the client has hung up."""
@@ -149,136 +163,16 @@ class Link:
         return False
 
     def _say(self, reply: Reply, now: float) -> None:
-        if self._queue and isinstance(self._queue[-1], _Close):
-            return  # what follows QUIT is not answered
         self._delay(now)
-        pieces = [memoryview(piece) for piece in reply.pieces]
-        if reply.stop is None:
-            self._queue.extend(pieces)
-        else:
-            before, behind = _split(pieces, reply.stop_after)
-            self._queue.extend(before)
-            if reply.stop is Stop.CUT:
-                self._queue.append(_Close(hard=True))
-                return
-            self._queue.append(_Hold(reply.seconds, self._site.releases))
-            self._queue.extend(behind)
-        if reply.close:
-            self._queue.append(_Close(hard=False))
+        self._out.put(reply, releases=self._site.releases)
 
-    def pump(self, now: float) -> float | None:
-        """Send what may be sent now."""
-        self._wants_write = False
-        sent = 0
-        while self._queue:
-            match self._queue[0]:
-                case _Until(at=at):
-                    if at > now:
-                        return at
-                    self._pace.start(at)
-                    self._queue.popleft()
-                case _Hold() as hold:
-                    if not self._is_over(hold, now):
-                        return hold.until
-                    self._queue.popleft()
-                case _Close(hard=hard):
-                    self.close() if hard else self._leave()
-                    return None
-                case _:
-                    at = self._slot(now)
-                    if at > now:
-                        return at
-                    count = self._send(_BURST if self._shape is None else QUANTUM)
-                    if self._state is State.CLOSED:
-                        return None
-                    if not count:
-                        self._wants_write = True
-                        self._pace.start(now)
-                        return None
-                    self._booked = None
-                    sent += count
-                    if self._shape is None and sent >= _BURST:
-                        self._wants_write = True  # and come back after the others
-                        return None
-        if self._state is State.NEW:
-            self._shake(now)
-            return self.pump(now) if self._queue else None
-        return None
+    def _delay(self, now: float) -> None:
+        if self._shape is not None:
+            self._out.wait(now + self._shape.round_trip(self._rng))
 
-    def _slot(self, now: float) -> float:
-        """Return when the next quantum may leave, and take the shared line for it."""
-        if self._shape is None:
-            return now
-        if self._booked is None:
-            free_at = self._pace.free_at()
-            if free_at > now:
-                return free_at  # the shared line is booked when this one is ready, not before
-            length = 0
-            for item in self._queue:
-                if not isinstance(item, memoryview) or length >= QUANTUM:
-                    break
-                length += len(item)
-            length = min(length, QUANTUM)
-            self._booked = max(self._pace.book(length, now), self._line.book(length, now))
-        return self._booked
-
-    def _is_over(self, hold: _Hold, now: float) -> bool:
-        if not hold.reached:
-            hold.reached = True
-            hold.until = None if hold.seconds is None else now + hold.seconds
-            self._site.stalled(+1)
-        over = self._site.releases > hold.releases or (hold.until is not None and hold.until <= now)
-        if over:
-            self._site.stalled(-1)
-        return over
-
-    def _send(self, limit: int) -> int:
-        """Send up to *limit* bytes of what is at the head; 0: there is no room."""
-        try:
-            if isinstance(self.sock, ssl.SSLSocket):
-                count = self._send_tls(limit)
-            else:
-                count = self.sock.sendmsg(self._gather(limit))
-        except (BlockingIOError, ssl.SSLWantWriteError, ssl.SSLWantReadError):
-            return 0
-        except OSError:
-            self.close()
-            return 0
-        self._drop(count)
-        self._site.sent(count)
-        return count
-
-    def _send_tls(self, limit: int) -> int:
-        # OpenSSL wants a write that found no room to be repeated with the same bytes.
-        if self._stuck is None:
-            pieces = self._gather(min(limit, 16 * _TLS_JOIN))
-            first = pieces[0]
-            if len(first) < _TLS_JOIN and len(pieces) > 1:
-                first = memoryview(b"".join(pieces)[:_TLS_JOIN])
-            self._stuck = first
-        count = self.sock.send(self._stuck)
-        self._stuck = None
-        return count
-
-    def _gather(self, limit: int) -> list[memoryview]:
-        pieces: list[memoryview] = []
-        for item in self._queue:
-            if not isinstance(item, memoryview) or limit <= 0 or len(pieces) == _GATHER:
-                break
-            pieces.append(item[:limit])
-            limit -= len(item)
-        return pieces
-
-    def _drop(self, count: int) -> None:
-        queue = self._queue
-        while count:
-            head = queue[0]
-            assert isinstance(head, memoryview)
-            if len(head) > count:
-                queue[0] = head[count:]
-                return
-            count -= len(head)
-            queue.popleft()
+    def _greet(self, now: float) -> None:
+        self._state = State.OPEN
+        self._say(self._session.greeting(), now)
 
     def _shake(self, now: float) -> None:
         assert isinstance(self.sock, ssl.SSLSocket)
@@ -293,9 +187,61 @@ class Link:
         else:
             self._greet(now)
 
+    # What goes out.
+
+    def _slot(self, now: float) -> float:
+        """Return when the next quantum may leave, and take the shared line for it."""
+        if self._shape is None:
+            return now
+        if self._booked is None:
+            free_at = self._pace.free_at()
+            if free_at > now:
+                return free_at  # the shared line is booked when this one is ready, not before
+            length = sum(map(len, self._out.gather(QUANTUM)))
+            self._booked = max(self._pace.book(length, now), self._line.book(length, now))
+        return self._booked
+
+    def _is_over(self, hold: Hold, now: float) -> bool:
+        if not hold.reached:
+            hold.reached = True
+            hold.until = None if hold.seconds is None else now + hold.seconds
+            self._site.stalled(+1)
+        over = self._site.releases > hold.releases or (hold.until is not None and hold.until <= now)
+        if over:
+            self._site.stalled(-1)
+        return over
+
+    def _send(self, limit: int) -> int:
+        """Send up to *limit* bytes of what is at the head; 0: there is no room, or no client."""
+        try:
+            with self._site.changed:  # whoever has received a byte finds it counted
+                if isinstance(self.sock, ssl.SSLSocket):
+                    count = self._send_tls(self.sock, limit)
+                else:
+                    count = self.sock.sendmsg(self._out.gather(limit))
+                self._site.sent(count)
+        except (BlockingIOError, ssl.SSLWantWriteError, ssl.SSLWantReadError):
+            return 0
+        except OSError:
+            self.close()
+            return 0
+        self._out.drop(count)
+        return count
+
+    def _send_tls(self, sock: ssl.SSLSocket, limit: int) -> int:
+        # OpenSSL wants a write that found no room to be repeated with the same bytes.
+        if self._stuck is None:
+            pieces = self._out.gather(min(limit, 16 * _TLS_JOIN))
+            self._stuck = pieces[0]
+            if len(pieces) > 1 and len(pieces[0]) < _TLS_JOIN:
+                self._stuck = memoryview(b"".join(self._out.gather(min(limit, _TLS_JOIN))))
+        count = sock.send(self._stuck)
+        self._stuck = None
+        return count
+
     def _leave(self) -> None:
         """Say that no more will come. The client hangs up; a reset would take its last reply."""
-        self._queue.clear()
+        self._out.clear()
         self._state = State.LEAVING
         with contextlib.suppress(OSError, ValueError):
             if isinstance(self.sock, ssl.SSLSocket):
@@ -303,27 +249,3 @@ class Link:
         with contextlib.suppress(OSError):
             self.sock.shutdown(socket.SHUT_WR)
         self._session.leave()
-
-    def close(self) -> None:
-        """Close at once, whatever is unsaid. May be called again."""
-        if self._state is State.CLOSED:
-            return
-        held = self._queue[0] if self._queue else None
-        if isinstance(held, _Hold) and held.reached:
-            self._site.stalled(-1)
-        self._queue.clear()
-        self._state = State.CLOSED
-        self._wants_write = False
-        self._session.leave()
-
-
-def _split(pieces: list[memoryview], at: int) -> tuple[list[memoryview], list[memoryview]]:
-    """Return the first *at* bytes and the rest."""
-    before: list[memoryview] = []
-    for index, piece in enumerate(pieces):
-        if at < len(piece):
-            head = [piece[:at]] if at else []
-            return before + head, [piece[at:], *pieces[index + 1 :]]
-        before.append(piece)
-        at -= len(piece)
-    return before, []
