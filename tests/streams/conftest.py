@@ -65,7 +65,9 @@ class Parcel:
         return self._body
 
     def promote(self) -> None:
-        self.promoted = True
+        with self.shelf.lock:
+            self.promoted = True
+            self.shelf.changed.notify_all()
 
     def cancel(self) -> None:
         with self.shelf.lock:
@@ -97,6 +99,11 @@ class Shelf:
         """The message-ids that were asked for, in that order."""
         with self.lock:
             return [parcel.message_id for parcel in self.parcels]
+
+    def waiting(self) -> list[Parcel]:
+        """Return what has not been answered nor given up."""
+        with self.lock:
+            return [parcel for parcel in self.parcels if not (parcel.done or parcel.cancelled)]
 
     def post(self, data: bytes, sizes: Sequence[int]) -> list[bytes]:
         """Post *data* in parts of *sizes*, and return the message-ids."""
