@@ -1,0 +1,210 @@
+"""Works the queue off: claims items, has them imported, and writes down how each one ended.
+
+A worker is one thread that holds at most one item. What it does outside of the store's
+transactions may be lost at any moment: the item is then found where the last one left it.
+"""
+
+from __future__ import annotations
+
+import logging
+import threading
+import time
+from collections.abc import Callable, Collection
+
+from gateway.errors import ArticleDamaged, GatewayError, ImportFailed, StorageError
+from gateway.usenet.workload import Reservation, Workload, scope
+from gateway_queue.importer import Importer
+from gateway_queue.item import Item, LetGo, State
+from gateway_queue.store import JobStore
+from gateway_queue.ticket import Ticket
+
+log = logging.getLogger(__name__)
+
+# A damaged article is a verdict once it came damaged in so many attempts, minutes apart.
+_DAMAGE_IS_CERTAIN_AFTER = 3
+# How long a worker waits before it tries again what the database refused (a full disk).
+_STORAGE_PAUSE_S = 30.0
+
+
+class Processor:
+    """Works on up to *max_concurrent_items* items at a time, from `start` to `stop`."""
+
+    def __init__(
+        self,
+        store: JobStore,
+        importer: Importer,
+        max_concurrent_items: int = 2,
+        *,
+        connections: Callable[[], str] = str,
+        clock: Callable[[], float] = time.time,
+    ) -> None:
+        """Take where the items are kept and who imports them.
+
+        *connections* says for the log what the queue may use at the moment; *clock* is the
+        store's.
+        """
+        self._store = store
+        self._importer = importer
+        self._connections = connections
+        self._clock = clock
+        self._workers = [
+            threading.Thread(target=self._work, name=f"queue-{number}", daemon=True)
+            for number in range(1, max_concurrent_items + 1)
+        ]
+        # Under the condition. A worker sleeps only while nothing has changed since it looked;
+        # a ticket is in the list exactly while a worker holds its item.
+        self._changed = threading.Condition()
+        self._changes = 0
+        self._paused = False
+        self._stopping = False
+        self._tickets: list[tuple[str, Ticket]] = []
+
+    def start(self) -> None:
+        """Queue again what an earlier run was working on, and begin to work."""
+        recovered = self._store.recover()
+        if recovered:
+            log.info("[Queue] items that were interrupted and are queued again: %d", recovered)
+        for worker in self._workers:
+            worker.start()
+
+    def stop(self, timeout_s: float = 5.0) -> bool:
+        """Have every worker put its item back and end; say whether all did within *timeout_s*.
+
+        A worker that hangs in an exchange with a provider is left behind; its item is taken up
+        again at the next start. May be called again.
+        """
+        with self._changed:
+            self._stopping = True
+            self._changed.notify_all()
+            tickets = [ticket for _, ticket in self._tickets]
+        for ticket in tickets:
+            ticket.cancel()
+        deadline = time.monotonic() + timeout_s
+        started = [worker for worker in self._workers if worker.ident is not None]
+        for worker in started:
+            worker.join(max(0.0, deadline - time.monotonic()))
+        return not any(worker.is_alive() for worker in started)
+
+    @property
+    def paused(self) -> bool:
+        """Whether only items of the priority Force are taken up."""
+        return self._paused
+
+    def pause(self) -> None:
+        """Take up nothing more but what is forced; what is being worked on goes on."""
+        self._set_paused(paused=True)
+
+    def resume(self) -> None:
+        """Take items up again."""
+        self._set_paused(paused=False)
+
+    def wake(self) -> None:
+        """Look at the queue again: something has come, or may be worked on now."""
+        with self._changed:
+            self._changes += 1
+            self._changed.notify_all()
+
+    def let_go(self, ids: Collection[str]) -> None:
+        """Have the workers drop these items at once: they were paused or deleted."""
+        with self._changed:
+            tickets = [ticket for held, ticket in self._tickets if held in ids]
+        for ticket in tickets:
+            ticket.cancel()
+
+    def _set_paused(self, *, paused: bool) -> None:
+        with self._changed:
+            self._paused = paused
+        self.wake()
+
+    # One worker ------------------------------------------------------------------------------
+
+    def _work(self) -> None:
+        while True:
+            with self._changed:
+                seen, paused, stopping = self._changes, self._paused, self._stopping
+            if stopping:
+                return
+            try:
+                item = self._store.claim(forced_only=paused)
+                due = self._store.next_due(forced_only=paused) if item is None else None
+            except StorageError as exc:
+                log.error("[Queue] cannot take up the next item: %s", exc)
+                item, due = None, self._clock() + _STORAGE_PAUSE_S
+            if item is not None:
+                self._take_up(item)
+                continue
+            timeout_s = None if due is None else max(0.0, due - self._clock())
+            with self._changed:
+                self._changed.wait_for(self._since(seen), timeout_s)
+
+    def _since(self, seen: int) -> Callable[[], bool]:
+        return lambda: self._stopping or self._changes != seen
+
+    def _take_up(self, item: Item) -> None:
+        held = (item.id, Ticket())
+        with self._changed:
+            self._tickets.append(held)
+            stopping = self._stopping
+        if stopping:
+            held[1].cancel()
+        try:
+            with scope(Reservation(Workload.QUEUE)):
+                self._process(item, held[1])
+        finally:
+            with self._changed:
+                self._tickets.remove(held)
+
+    def _process(self, item: Item, ticket: Ticket) -> None:
+        """Import *item*, or write down why not."""
+        log.info("[Queue] processing '%s': %s", item.name, self._connections())
+        store, began = self._store, time.monotonic()
+
+        def took_s() -> float:
+            return time.monotonic() - began
+
+        def fail(reason: str) -> None:
+            self._write(lambda: store.fail(item, reason, took_s=took_s()), "failed", reason)
+
+        def put_off(reason: str) -> None:
+            self._write(lambda: store.postpone(item, reason), "put off", reason)
+
+        try:
+            plan = self._importer.analyse(item, store.document(item.id), ticket)
+            ticket.check()
+            item = store.advance(item, State.VERIFYING)
+            self._importer.verify(plan, ticket)
+            ticket.check()
+            publish = self._importer.publisher(plan)
+            done = store.finish(item, publish, size=plan.size, took_s=took_s())
+            log.info("[Queue] completed '%s' in %.1f s", done.name, took_s())
+        except LetGo:
+            self._write(lambda: store.give_back(item), "gave back", "it is wanted no longer")
+        except ImportFailed as exc:
+            fail(str(exc))
+        except ArticleDamaged as exc:
+            if item.attempts + 1 < _DAMAGE_IS_CERTAIN_AFTER:
+                put_off(str(exc))
+            else:
+                fail(str(exc))
+        except GatewayError as exc:
+            put_off(str(exc))
+        except Exception as exc:
+            # A fault of ours must cost neither the worker nor the item.
+            log.exception("[Queue] a fault of the gateway befell '%s'", item.name)
+            put_off(f"an unexpected error, see the log: {type(exc).__name__}: {exc}")
+
+    def _write(self, step: Callable[[], Item], verb: str, reason: str) -> None:
+        """Take the item's last *step*, however long the database refuses it, and tell the log."""
+        while True:
+            try:
+                item = step()
+            except LetGo:
+                return  # somebody else has decided about it meanwhile
+            except StorageError as exc:
+                log.error("[Queue] cannot write down how an item ended: %s", exc)
+                with self._changed:
+                    if self._changed.wait_for(lambda: self._stopping, _STORAGE_PAUSE_S):
+                        return
+            else:
+                log.warning("[Queue] %s '%s': %s", verb, item.name, reason)
+                return
