@@ -2,6 +2,7 @@
 
 from gateway.demo.article import Article, Checksum
 from gateway.demo.client import PlainClient
+from gateway.demo.clip import CLIP_NAME, CLIP_SECONDS, CLIP_SHA256, read_clip
 from gateway.demo.faults import Fault
 from gateway.demo.post import (
     PART_SIZE,
@@ -17,6 +18,9 @@ from gateway.demo.shape import Shape
 from gateway.demo.site import Asked, Counts, LimitAt
 
 __all__ = [
+    "CLIP_NAME",
+    "CLIP_SECONDS",
+    "CLIP_SHA256",
     "PART_SIZE",
     "Article",
     "Asked",
@@ -33,4 +37,5 @@ __all__ = [
     "make_bulk_post",
     "make_post",
     "make_posts",
+    "read_clip",
 ]
