@@ -8,6 +8,7 @@ instead. Nothing here may be called from a finalizer: the lock is not re-entrant
 
 from __future__ import annotations
 
+import math
 import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -57,8 +58,7 @@ class PermitsSnapshot:
 class ExtendedSemaphore:
     """Permits of one provider, each granted only while more than its threshold are free.
 
-    *total* may be 0: all wait. *policy* gives thresholds, caps and order; None: threshold 0, by
-    arrival. *clock* measures waiting and gives the deadlines their meaning.
+    *total* may be 0: all wait. *policy* None: threshold 0, by arrival. *clock* measures waiting.
     """
 
     # Invariants, true whenever the lock is free:
@@ -114,9 +114,8 @@ class ExtendedSemaphore:
         try:
             self._submit(waiter)
             if waiter.permit is None:
-                longest = threading.TIMEOUT_MAX
-                left = longest if deadline is None else max(0.0, deadline - start)
-                gate.acquire(timeout=min(left, longest))
+                left = math.inf if deadline is None else max(0.0, deadline - start)
+                gate.acquire(timeout=min(left, threading.TIMEOUT_MAX))
                 # Granted in the same instant: then cancel() answers False and the permit is ours.
                 waiter.cancel()
         except BaseException:
@@ -228,8 +227,7 @@ class ExtendedSemaphore:
         number, total = request.required_available, self._ledger.total
         if number and not 0 <= number < total:  # 0 is met by any permit, whatever the total
             raise ValueError(
-                f"required_available={number} of a total of {total} could never be met: "
-                f"0 <= required_available < total"
+                f"required_available={number} of a total of {total} could never be met: 0 <= n < total"
             )
 
     # What permits and waiters ask for; every change ends in `_grant`
