@@ -15,9 +15,10 @@ from __future__ import annotations
 import struct
 from array import array
 from bisect import bisect_left, bisect_right
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from itertools import accumulate, pairwise
+from itertools import accumulate
+from operator import ge, sub
 from typing import Self
 
 _HEAVIEST = (1 << 32) - 1
@@ -71,16 +72,7 @@ class PartTable:
     threads locks it (`gateway.streams.layout` does). `pack` needs no lock.
     """
 
-    __slots__ = (
-        "__weakref__",
-        "_begins",
-        "_ids",
-        "_known",
-        "_marks",
-        "_sums",
-        "part_size",
-        "size",
-    )
+    __slots__ = ("__weakref__", "_begins", "_ids", "_marks", "_sums", "part_size", "size")
 
     def __init__(
         self,
@@ -89,35 +81,35 @@ class PartTable:
         *,
         part_size: int = 0,
         weights: Sequence[int] = (),
-        known: Mapping[int, int] | None = None,
+        marks: Sequence[int] = (0,),
+        begins: Sequence[int] = (0,),
     ) -> None:
         """Take *ids*, an entry a part: message-ids joined by TAB, empty where the NZB has a gap.
 
-        *size* is the posted file's, in bytes. Either *part_size* is given (a regular layout)
-        or *weights*, one a part, and the offsets of the parts (from 0) that are *known*.
-        Raises ValueError for a table that could not be.
+        *size* is the posted file's, in bytes. Either *part_size* is given (a regular layout), or
+        *weights* of 1 to 2**32 - 1, one a part; then *marks* are the parts (from 0) of which
+        *begins* are the known offsets. Raises ValueError for a table that could not be.
         """
         if not ids:
             raise ValueError("a posted file has at least one part")
         self._ids = ids
         self.size = size
         self.part_size = part_size
-        self._known: dict[int, int] = {}
         if part_size:
             if part_size < 0 or -(-size // part_size) != len(ids):
                 raise ValueError(f"{len(ids)} parts of {part_size} bytes do not make {size} bytes")
             return
-        if len(weights) != len(ids) or size < len(ids):
-            raise ValueError(f"{len(ids)} parts, {len(weights)} weights and {size} bytes")
-        # The weights before each part, and of all; at most 32 bits each, as they are stored.
-        self._sums = array("Q", [0, *accumulate(min(max(1, w), _HEAVIEST) for w in weights)])
-        # The marks in order, with their offsets; behind the last part, too, one is known.
-        self._known = {**(known or {}), 0: 0, len(ids): size}
-        self._marks = sorted(self._known)
-        self._begins = [self._known[index] for index in self._marks]
-        for (low, begin), (high, end) in pairwise(zip(self._marks, self._begins, strict=True)):
-            if end - begin < high - low or high > len(ids):
-                raise ValueError(f"parts {low + 1} to {high} cannot carry {begin}-{end}")
+        # The end is a mark too. `learn` lets them grow in this order, `pack` relies on it.
+        self._marks = [*marks, len(ids)]
+        self._begins = [*begins, size]
+        self._sums = array("Q", accumulate(weights, initial=0))  # the weights before each part
+        parts = [*map(sub, self._marks[1:], self._marks)]
+        spans = [*map(sub, self._begins[1:], self._begins)]
+        fits = len(marks) == len(begins) and min(parts) > 0 and all(map(ge, spans, parts))
+        if not fits or self._marks[0] or self._begins[0]:
+            raise ValueError(f"{len(ids)} parts that begin at {begins[:4]}... of {size} bytes")
+        if len(parts) < len(ids) != len(weights):
+            raise ValueError(f"{len(weights)} weights for {len(ids)} parts")
 
     @classmethod
     def regular(cls, ids: Sequence[bytes], size: int, part_size: int) -> Self:
@@ -135,7 +127,7 @@ class PartTable:
 
         Raises ValueError when there is not one byte for each part.
         """
-        return cls(ids, size, weights=weights)
+        return cls(ids, size, weights=[min(max(1, weight), _HEAVIEST) for weight in weights])
 
     def __len__(self) -> int:
         return len(self._ids)
@@ -170,7 +162,10 @@ class PartTable:
 
     def is_exact(self, index: int) -> bool:
         """Say whether both bounds of part *index* are known for certain."""
-        return self.is_regular or (index in self._known and index + 1 in self._known)
+        if self.part_size:
+            return True
+        place = bisect_left(self._marks, index)
+        return self._marks[place : place + 2] == [index, index + 1]
 
     def part(self, index: int) -> Part:
         """Return part *index* with what it must carry; bounds that are guessed are left out."""
@@ -197,11 +192,10 @@ class PartTable:
         for which, offset in news:
             self._check(which, offset)
         for which, offset in news:
-            if which not in self._known:
-                place = bisect_left(self._marks, which)
+            place = bisect_left(self._marks, which)
+            if self._marks[place] != which:
                 self._marks.insert(place, which)
                 self._begins.insert(place, offset)
-                self._known[which] = offset
 
     def _check(self, index: int, begin: int) -> None:
         place = bisect_left(self._marks, index)
@@ -248,22 +242,16 @@ class PartTable:
         return head + ids if self.part_size else head + self._pack_offsets() + ids
 
     def _pack_offsets(self) -> bytes:
-        known = dict(self._known)  # copied in one step: it may grow meanwhile
-        del known[len(self)]
-        count = self._COUNT.pack(len(known))
-        marks = sorted(known)
-        begins = struct.pack(f"<{len(known)}Q", *(known[index] for index in marks))
-        if len(known) == len(self):
-            return count + begins
-        weights = (after - before for before, after in pairwise(self._sums))
-        return b"".join(
-            (
-                count,
-                struct.pack(f"<{len(self)}I", *weights),
-                struct.pack(f"<{len(known)}I", *marks),
-                begins,
-            )
-        )
+        marks, begins = self._marks[:], self._begins[:]
+        while len(marks) != len(begins):  # copied between the two steps of learning
+            marks, begins = self._marks[:], self._begins[:]
+        known = len(marks) - 1
+        count = self._COUNT.pack(known)
+        offsets = struct.pack(f"<{known}Q", *begins[:known])
+        if known == len(self):
+            return count + offsets
+        weights = struct.pack(f"<{len(self)}I", *map(sub, self._sums[1:], self._sums))
+        return count + weights + struct.pack(f"<{known}I", *marks[:known]) + offsets
 
     @classmethod
     def unpack(cls, packed: bytes) -> Self:
@@ -272,23 +260,21 @@ class PartTable:
             version, parts, size, part_size = cls._HEAD.unpack_from(packed)
             at = cls._HEAD.size
             weights: Sequence[int] = ()
-            known: dict[int, int] = {}
+            marks: Sequence[int] = (0,)
+            begins: Sequence[int] = (0,)
             if not part_size:
-                (count,) = cls._COUNT.unpack_from(packed, at)
+                (known,) = cls._COUNT.unpack_from(packed, at)
                 at += cls._COUNT.size
-                marks: Sequence[int] = range(parts)
-                if count < parts:
+                marks = range(parts)
+                if known < parts:
                     weights = struct.unpack_from(f"<{parts}I", packed, at)
-                    marks = struct.unpack_from(f"<{count}I", packed, at + 4 * parts)
-                    at += 4 * (parts + count)
-                begins = struct.unpack_from(f"<{count}Q", packed, at)
-                at += 8 * count
-                known = dict(zip(marks, begins, strict=True))
-                # Where all is known nothing is shared out, and any weights do.
-                weights = weights or (1,) * parts
+                    marks = struct.unpack_from(f"<{known}I", packed, at + 4 * parts)
+                    at += 4 * (parts + known)
+                begins = struct.unpack_from(f"<{known}Q", packed, at)
+                at += 8 * known
         except struct.error as exc:
             raise ValueError(f"a part table cannot be {len(packed)} bytes long") from exc
         ids = packed[at:].split(b"\n")
         if version != 1 or len(ids) != parts:
             raise ValueError(f"part table of version {version}: {len(ids)} ids for {parts} parts")
-        return cls(ids, size, part_size=part_size, weights=weights, known=known)
+        return cls(ids, size, part_size=part_size, weights=weights, marks=marks, begins=begins)

@@ -106,7 +106,7 @@ def subject_name(subject: str) -> str:
     for piece in reversed(re.split(r"\s-+(?=\s)|\s{2,}", f" {bare} ")):
         match = _FILE_LIKE.search(piece)
         if match is not None:
-            return match.group().strip(" []()")
+            return match.group().strip(" []()-")
     return ""
 
 
@@ -141,7 +141,7 @@ _HEX_DIGITS = re.compile(r"[0-9a-f]{32}")
 _HEX_AND_DOTS = re.compile(r"[0-9a-f.]{40,}")
 _HEX_RUN = re.compile(r"[0-9a-f]{30}")
 _BRACKETED = re.compile(r"\[\w+\]")
-_VOLUME = re.compile(r"(?:\.part\d+|\.vol\d+\+\d+|\.7z|\.\d{3})$", re.IGNORECASE)
+_VOLUME = re.compile(r"(?:\.part\d+|\.vol\d+\+\d+|\.7z|\.\d{3})+$", re.IGNORECASE)
 
 
 def is_obfuscated(name: str) -> bool:
