@@ -227,7 +227,7 @@ class ExtendedSemaphore:
         number, total = request.required_available, self._ledger.total
         if number and not 0 <= number < total:  # 0 is met by any permit, whatever the total
             raise ValueError(
-                f"required_available={number} of a total of {total} could never be met: 0 <= n < total"
+                f"required_available={number} of a total of {total} cannot be met: 0 <= n < total"
             )
 
     # What permits and waiters ask for; every change ends in `_grant`

@@ -100,7 +100,7 @@ def test_a_promotion_to_an_impossible_threshold_is_refused_and_the_waiter_goes_o
     semaphore = ExtendedSemaphore(1)
     held, hand = semaphore.acquire(), Hand()
     waiter = semaphore.submit(Request(QUEUE), hand)
-    with pytest.raises(ValueError, match="could never be met"):
+    with pytest.raises(ValueError, match="cannot be met"):
         waiter.promote(Request(STREAM, required_available=1))
     held.release()
     assert len(hand.permits) == 1
