@@ -95,10 +95,11 @@ class ReadAhead:
 
     def extend(self, piece: Piece, read: int) -> None:
         """Ask for what comes after *piece*, where the reader is, *read* bytes after its seek."""
-        want = min(
-            _AHEAD_PER_BYTE_READ * read,
-            max(LEAST_LIMIT, 2 * self._connections * piece.article),
-        )
+        want = _AHEAD_PER_BYTE_READ * read
+        if want < piece.article:
+            want = 0  # a probe; not even a short article is fetched for it
+        limit = max(LEAST_LIMIT, 2 * self._connections * piece.article)
+        want = min(want, limit, self._stop - piece.end + piece.article)
         account = self._account
         if want != account.want and not self._closed:
             account.aim(want)
