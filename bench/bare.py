@@ -13,6 +13,7 @@ import ssl
 import time
 from collections import deque
 from collections.abc import Iterable, Sequence
+from contextlib import ExitStack
 from dataclasses import asdict, dataclass
 
 import sabctools
@@ -84,40 +85,46 @@ def fetch(
     Connections are made and logged in before the clock starts. Raises ValueError when an
     article is missing or its CRC is wrong.
     """
-    links = [_Connection(host, port, user, password, tls=tls) for _ in range(connections)]
-    waiting = deque(message_ids)
-    selector = selectors.DefaultSelector()
-    received = 0
-    cpu, wall = time.process_time(), time.perf_counter()
-    for link in links:
-        selector.register(link.sock, selectors.EVENT_READ, link)
-        _ask(link, waiting, depth)
-    left = len(message_ids)
-    while left:
-        for key, _ in selector.select():
-            link = key.data
-            try:
-                count = link.receive_some()
-            except (BlockingIOError, ssl.SSLWantReadError):
-                continue
-            if not count:
-                raise ConnectionError("the server has hung up")
-            link.decoder.process(count)
-            done = 0
-            for response in link.decoder:
-                if response.status_code != 222 or response.crc is None:
-                    raise ValueError(f"{response.message}: missing or damaged")
-                received += response.bytes_decoded
-                done += 1
-            if done:
-                left -= done
-                link.in_flight -= done
-                _ask(link, waiting, depth)
-    result = Fetched(received, time.perf_counter() - wall, time.process_time() - cpu)
-    selector.close()
-    for link in links:
-        link.close()
-    return result
+    with ExitStack() as stack:
+        links = [
+            stack.enter_context(_Connection(host, port, user, password, tls=tls))
+            for _ in range(connections)
+        ]
+        selector = stack.enter_context(selectors.DefaultSelector())
+        for link in links:
+            selector.register(link.sock, selectors.EVENT_READ, link)
+        waiting = deque(message_ids)
+        left, received = len(message_ids), 0
+        cpu, wall = time.process_time(), time.perf_counter()
+        for link in links:
+            _ask(link, waiting, depth)
+        while left:
+            for key, _ in selector.select():
+                done, count = _take(key.data)
+                received += count
+                if done:
+                    left -= done
+                    key.data.in_flight -= done
+                    _ask(key.data, waiting, depth)
+        return Fetched(received, time.perf_counter() - wall, time.process_time() - cpu)
+
+
+def _take(link: _Connection) -> tuple[int, int]:
+    """Read once; return how many articles came to their end, and how many bytes they hold."""
+    try:
+        count = link.receive_some()
+    except (BlockingIOError, ssl.SSLWantReadError):
+        return 0, 0
+    if not count:
+        raise ConnectionError("the server has hung up")
+    link.decoder.process(count)
+    done = received = 0
+    for response in link.decoder:
+        if response.status_code != 222 or response.crc is None:
+            raise ValueError(f"{response.message}: missing or damaged")
+        received += response.bytes_decoded
+        done += 1
+    return done, received
 
 
 def _ask(link: _Connection, waiting: deque[str], depth: int) -> None:
