@@ -192,7 +192,9 @@ class Library:
 
     def file(self, category: str, release: str, path: str) -> FileEntry | None:
         """Return the file at *path* ("name" or "a/b/name") of a release, None if there is none."""
-        folder, _, name = path.rpartition("/")
+        folder, slash, name = path.rpartition("/")
+        if slash and not folder:  # "/name" is no path within a release
+            return None
         return self._one_file(
             releases.c.category == category,
             releases.c.name == release,

@@ -61,7 +61,12 @@ class Database:
         self._writing = threading.local()
         if self._is_sqlite:
             _make_file(self.url)
-        self.engine: Engine = _engine(self.url)
+        try:
+            self.engine: Engine = _engine(self.url)
+        except (exc.NoSuchModuleError, ImportError) as error:
+            raise ConfigurationError(
+                f"no driver for {self.url.drivername!r} databases is installed ({error})"
+            ) from error
         try:
             with self.begin() as tx:
                 self._migrate(tx)

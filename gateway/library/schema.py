@@ -116,6 +116,8 @@ Index(
     "ix_jobs_queue",
     jobs.c.priority.desc(),
     jobs.c.position,
+    jobs.c.added,
+    jobs.c.nzo_id,
     sqlite_where=jobs.c.completed.is_(None),
     postgresql_where=jobs.c.completed.is_(None),
 )
@@ -124,6 +126,8 @@ Index(
     "ix_jobs_history",
     jobs.c.archived,
     jobs.c.completed.desc(),
+    jobs.c.added.desc(),
+    jobs.c.nzo_id,
     sqlite_where=jobs.c.completed.is_not(None),
     postgresql_where=jobs.c.completed.is_not(None),
 )

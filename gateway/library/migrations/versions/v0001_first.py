@@ -75,14 +75,14 @@ def upgrade() -> None:
     op.create_index(
         "ix_jobs_queue",
         "jobs",
-        [sa.text("priority DESC"), "position"],
+        [sa.text("priority DESC"), "position", "added", "nzo_id"],
         sqlite_where=queued,
         postgresql_where=queued,
     )
     op.create_index(
         "ix_jobs_history",
         "jobs",
-        ["archived", sa.text("completed DESC")],
+        ["archived", sa.text("completed DESC"), sa.text("added DESC"), "nzo_id"],
         sqlite_where=finished,
         postgresql_where=finished,
     )
