@@ -6,12 +6,13 @@ import queue
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
-from typing import Protocol, Self
+from typing import Self
 
 from gateway.errors import ConnectionLost, ImportFailed, IncompletePost
 from gateway.nzb.document import NzbFile
 from gateway.nzb.extents import Part, PartTable
-from gateway.usenet.articles import Body, Fetch, Verdict
+from gateway.streams.source import Articles, Pending
+from gateway.usenet.articles import Body
 from gateway_queue.item import LetGo
 from gateway_queue.ticket import Ticket
 
@@ -19,18 +20,6 @@ from gateway_queue.ticket import Ticket
 _HEAD = 1024
 # Parts of one size differ encoded by what happened to need an escape: by less than this.
 _SAME_SIZE = 1.06
-
-
-class Articles(Protocol):
-    """Where articles come from: an `ArticleSource`."""
-
-    def request(self, part: Part) -> Fetch:
-        """Ask for the article of *part*, without waiting."""
-        ...
-
-    def exists(self, parts: Sequence[Part], *, timeout_s: float) -> list[Verdict]:
-        """Return a verdict for each of *parts*."""
-        ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,7 +65,7 @@ class Arrivals:
         for fetch in self._fetches.values():
             fetch.cancel()
 
-    def each(self, ticket: Ticket) -> Iterator[tuple[int, Fetch]]:
+    def each(self, ticket: Ticket) -> Iterator[tuple[int, Pending]]:
         """Give the number of each part, and its fetch, which is done, in the order of their coming.
 
         Raises ConnectionLost when none comes for too long, and LetGo.
@@ -95,7 +84,7 @@ class Arrivals:
                 # Handed over, so that its bytes can go as soon as the caller is done with them.
                 yield index, self._fetches.pop(index)
 
-    def _report(self, index: int, _fetch: Fetch) -> None:
+    def _report(self, index: int, _fetch: Pending) -> None:
         self._ended.put(index)
 
 

@@ -18,6 +18,7 @@ from gateway.errors import (
     ArticleMissing,
     ImportFailed,
     IncompletePost,
+    ProviderError,
     UnsupportedArchive,
 )
 from gateway.library.catalogue import Library
@@ -26,10 +27,10 @@ from gateway.nzb import document
 from gateway.nzb.document import NzbFile
 from gateway.nzb.extents import Part, PartTable, Run
 from gateway.nzb.names import choose_name, subject_name
-from gateway.usenet.articles import Body, Fetch
+from gateway.streams.source import Articles, Pending
+from gateway.usenet.articles import Body
 from gateway_queue.analysis import (
     Arrivals,
-    Articles,
     Opening,
     learned_table,
     opening,
@@ -163,12 +164,18 @@ class Importer:
             # While they are on their way: a dead post shows in a few of its articles.
             largest = sorted(posted, key=lambda file: file.size, reverse=True)[:_PROBED_FILES]
             probes = [part for file in largest for part in _sampled(file, most=_PROBED_ARTICLES)]
-            self._survey(probes, posted, frozenset(), ticket)
+            unsure: ProviderError | None = None
+            try:
+                self._survey(probes, posted, frozenset(), ticket)
+            except ProviderError as exc:
+                unsure = exc  # whoever fetches is told why
             present.update(part.message_ids[0] for part in probes)
             for index, fetch in arrivals.each(ticket):
                 body = self._body(fetch, posted, index, ticket)
                 found[index] = opening(body, subject_name(posted[index].subject))
                 present.add(firsts[index].message_ids[0])
+        if unsure is not None:
+            raise unsure
         return [found[index] for index in range(len(posted))]
 
     def _tables(
@@ -193,7 +200,7 @@ class Importer:
                 present.add(lasts[number].message_ids[0])
         return [tables[index] for index in range(len(files))]
 
-    def _body(self, fetch: Fetch, posted: Sequence[NzbFile], index: int, ticket: Ticket) -> Body:
+    def _body(self, fetch: Pending, posted: Sequence[NzbFile], index: int, ticket: Ticket) -> Body:
         """Return what *fetch*, which is done, has brought for the file of that *index*."""
         name = subject_name(posted[index].subject) or f"file {index + 1}"
         try:

@@ -16,7 +16,7 @@ from werkzeug.exceptions import HTTPException
 
 from gateway.errors import GatewayError, NotXml
 from gateway.http.auth import Secret
-from gateway.http.wsgi import Chunk, Environ
+from gateway.http.wsgi import Environ
 from gateway_queue import sab_config
 from gateway_queue.intake import Queue
 from gateway_queue.item import State
@@ -76,7 +76,7 @@ class SabnzbdApi:
             "status": self._status,
         }
 
-    def __call__(self, environ: Environ, start_response: StartResponse) -> Iterable[Chunk]:
+    def __call__(self, environ: Environ, start_response: StartResponse) -> Iterable[bytes]:
         request = Request(environ)
         request.max_content_length = self._request_bytes
         request.max_form_memory_size = _FIELD_BYTES

@@ -8,10 +8,10 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Protocol
 
 from gateway.errors import IncompletePost, ProviderError
 from gateway.nzb.extents import Part
+from gateway.streams.source import Articles
 from gateway.usenet.articles import Verdict
 from gateway_queue.ticket import Ticket
 
@@ -19,14 +19,6 @@ from gateway_queue.ticket import Ticket
 _SHARE, _LEAST, _MOST = 100, 5, 200
 # So many articles are asked for between two looks at the ticket.
 _BATCH = 1000
-
-
-class Surveyor(Protocol):
-    """Who can say whether articles are there: an `ArticleSource`."""
-
-    def exists(self, parts: Sequence[Part], *, timeout_s: float) -> list[Verdict]:
-        """Return a verdict for each of *parts*."""
-        ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,7 +42,7 @@ def sample(articles: int, *, most: int | None = None) -> list[int]:
 class Verifier:
     """Asks *source*, for at most *timeout_s* in one go. *providers* is how many it asks."""
 
-    def __init__(self, source: Surveyor, *, providers: int, timeout_s: float = 60.0) -> None:
+    def __init__(self, source: Articles, *, providers: int, timeout_s: float = 60.0) -> None:
         self._source = source
         self._timeout_s = timeout_s
         self._whom = "the provider" if providers == 1 else f"all {providers} providers"

@@ -1,0 +1,207 @@
+"""A whole queue over demo news servers: database, library, store, workers, and the API."""
+
+from __future__ import annotations
+
+import json
+import logging
+import random
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
+from pathlib import Path, PurePosixPath
+from typing import Any
+
+import pytest
+from werkzeug.test import Client
+
+from gateway.demo import NewsServer
+from gateway.library.catalogue import Library
+from gateway.library.database import Database
+from gateway.streams.streams import Streams
+from gateway.usenet.client import Account, UsenetClient
+from gateway_queue.importer import Importer
+from gateway_queue.intake import Queue
+from gateway_queue.item import Item
+from gateway_queue.listing import Wanted
+from gateway_queue.processor import Processor
+from gateway_queue.sab_config import Setup
+from gateway_queue.sabnzbd import SabnzbdApi
+from gateway_queue.store import JobStore
+from gateway_queue.verifier import Verifier
+
+API_KEY, NZB_KEY = "the key of the tests", "the key for adding"
+STALL_S, PATIENCE_S = 1.0, 5.0
+
+
+class Clock:
+    """A clock that stands still until a test moves it."""
+
+    def __init__(self, now: float = 1_800_000_000.0) -> None:
+        self.now = now
+
+    def __call__(self) -> float:
+        return self.now
+
+
+class Bell(logging.Handler):
+    """Rings for everything that the workers tell the log."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.rung = threading.Condition()
+
+    def emit(self, record: logging.LogRecord) -> None:
+        with self.rung:
+            self.rung.notify_all()
+
+
+@pytest.fixture
+def wait_until() -> Iterator[Callable[[Callable[[], object]], None]]:
+    """Wait until something holds, looking again whenever a worker has told the log anything."""
+    bell = Bell()
+    log = logging.getLogger("gateway_queue.processor")
+    log.addHandler(bell)
+    level = log.level
+    log.setLevel(logging.INFO)
+
+    def wait(holds: Callable[[], object]) -> None:
+        with bell.rung:
+            assert bell.rung.wait_for(holds, timeout=20), "it did not happen within 20 s"
+
+    yield wait
+    log.removeHandler(bell)
+    log.setLevel(level)
+
+
+@pytest.fixture
+def clock() -> Clock:
+    return Clock()
+
+
+@pytest.fixture
+def providers(request: pytest.FixtureRequest) -> Iterator[list[NewsServer]]:
+    """One news server, or as many as the test is parametrized with."""
+    with ExitStack() as stack:
+        count = getattr(request, "param", 1)
+        yield [stack.enter_context(NewsServer()) for _ in range(count)]
+
+
+@pytest.fixture
+def server(providers: list[NewsServer]) -> NewsServer:
+    return providers[0]
+
+
+@pytest.fixture
+def usenet(providers: list[NewsServer]) -> Iterator[UsenetClient]:
+    accounts = [
+        Account(f"provider-{number}", server.host, server.port)
+        for number, server in enumerate(providers, start=1)
+    ]
+    with UsenetClient(accounts, stall_s=STALL_S) as client:
+        yield client
+
+
+@pytest.fixture
+def streams(usenet: UsenetClient) -> Iterator[Streams]:
+    streams = Streams(
+        usenet.source,
+        readahead_budget=1 << 20,
+        article_cache=1 << 20,
+        read_timeout_s=PATIENCE_S,
+        connections=usenet.connections,
+    )
+    yield streams
+    streams.close()
+
+
+@pytest.fixture
+def address(tmp_path: Path) -> str:
+    return f"sqlite:///{tmp_path}/library.sqlite"
+
+
+@pytest.fixture
+def database(address: str) -> Iterator[Database]:
+    database = Database(address)
+    yield database
+    database.close()
+
+
+@pytest.fixture
+def library(database: Database) -> Iterator[Library]:
+    library = Library(database)
+    yield library
+    library.close()
+
+
+@pytest.fixture
+def store(database: Database, clock: Clock) -> JobStore:
+    return JobStore(database, clock=clock)
+
+
+@pytest.fixture
+def importer(usenet: UsenetClient, streams: Streams, library: Library, clock: Clock) -> Importer:
+    count = len(usenet.source.providers)
+    verifier = Verifier(streams.source, providers=count, timeout_s=PATIENCE_S)
+    return Importer(streams.source, library, verifier, patience_s=PATIENCE_S, clock=clock)
+
+
+@pytest.fixture
+def processor(store: JobStore, importer: Importer, clock: Clock) -> Iterator[Processor]:
+    """Two workers that have not been started."""
+    processor = Processor(store, importer, 2, connections=lambda: "Connections=10", clock=clock)
+    yield processor
+    assert processor.stop(timeout_s=10)
+
+
+@pytest.fixture
+def queue(store: JobStore, processor: Processor) -> Queue:
+    return Queue(store, processor)
+
+
+@pytest.fixture
+def find(store: JobStore) -> Callable[[str], Item]:
+    """Find an item in the queue or in the history."""
+
+    def find(nzo_id: str) -> Item:
+        wanted = Wanted(ids=[nzo_id])
+        # In this order: between the two looks it may have moved, and then the latter counts.
+        return (store.queue(wanted).items + store.history(wanted).items)[-1]
+
+    return find
+
+
+@pytest.fixture
+def setup(tmp_path: Path) -> Setup:
+    return Setup(PurePosixPath("/mnt/gateway"), tmp_path, ("movies", "tv", "uncategorized"))
+
+
+@pytest.fixture
+def api(queue: Queue, setup: Setup) -> Client:
+    login = ("gateway", "a password")
+    return Client(SabnzbdApi(queue, setup, api_key=API_KEY, nzb_key=NZB_KEY, login=login))
+
+
+@pytest.fixture
+def ask(api: Client) -> Callable[..., Any]:
+    """Ask the API with the right key for a mode, and return what its JSON says."""
+
+    def ask(mode: str, **parameters: object) -> Any:
+        answer = api.get("/api", query_string={"mode": mode, "apikey": API_KEY, **parameters})
+        assert answer.status_code == 200
+        return answer.json
+
+    return ask
+
+
+@pytest.fixture(scope="session")
+def film() -> bytes:
+    """Half a megabyte that begins as a Matroska file does."""
+    return b"\x1a\x45\xdf\xa3" + random.Random(1).randbytes(500_000)
+
+
+@pytest.fixture(scope="session")
+def shapes() -> dict[str, Any]:
+    """Which fields of which types a SABnzbd 5.0 answers, by mode, as captured from one."""
+    text = Path(__file__).with_name("shapes.json").read_text("utf-8")
+    loaded: dict[str, Any] = json.loads(text)
+    return loaded
