@@ -70,6 +70,15 @@ def test_one_kind_of_fault_and_one_article_can_be_healed_alone(
     assert client.ask(f"BODY <{second}>").crc is None
 
 
+def test_a_fault_of_one_article_comes_before_one_of_all(
+    client: PlainClient, server: NewsServer, post: Post
+) -> None:
+    server.fail(Fault.MISSING, times=1)
+    server.fail(Fault.MISSING, post.message_ids[0], times=1, code=423)
+    codes = [client.code(f"STAT <{post.message_ids[0]}>") for _ in range(3)]
+    assert codes == [423, 430, 223]
+
+
 @pytest.mark.parametrize("code", [None, 400])
 def test_a_busy_server_refuses_and_hangs_up(
     client: PlainClient, server: NewsServer, post: Post, code: int | None

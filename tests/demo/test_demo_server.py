@@ -130,6 +130,14 @@ def test_a_login_happens_once(dial: Dial) -> None:
         assert server.counts.logged_in == 1
 
 
+def test_a_refused_login_begins_anew(dial: Dial) -> None:
+    with NewsServer(users={"bob": "secret"}) as server:
+        client = dial(server)
+        assert client.code("AUTHINFO USER bob") == 381
+        assert client.code("AUTHINFO PASS wrong") == 481
+        assert client.code("AUTHINFO PASS secret") == 482
+
+
 def test_without_users_any_login_is_taken(dial: Dial, server: NewsServer) -> None:
     client = dial(server)
     assert client.code("AUTHINFO USER anybody") == 381
@@ -221,6 +229,24 @@ class TestConnectionLimit:
                 codes.append(client.receive().status_code)
             assert codes == [281, 502]
             assert client.hung_up()
+
+    def test_who_leaves_makes_room_for_a_login(self, dial: Dial) -> None:
+        with NewsServer(max_connections=1, limit_at=LimitAt.LOGIN) as server:
+            for _ in range(2):
+                client = dial(server)
+                client.log_in("bob", "secret")
+                assert client.code("QUIT") == 205
+                assert server.wait_for(lambda counts: counts.connections == 0).logged_in == 0
+
+    def test_a_refusal_is_not_lost_behind_what_was_pipelined(self, dial: Dial) -> None:
+        for _ in range(20):
+            with NewsServer(max_connections=0, limit_at=LimitAt.LOGIN) as server:
+                client = dial(server)
+                client.send("AUTHINFO USER bob", "AUTHINFO PASS secret")
+                client.send(*["BODY <a@b>"] * 5000)
+                assert client.receive().status_code == 381
+                assert client.receive().status_code == 502
+                assert client.hung_up()
 
     def test_it_can_be_changed(self, dial: Dial, server: NewsServer) -> None:
         server.limit_connections(0)
