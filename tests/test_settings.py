@@ -1,0 +1,366 @@
+"""Settings: what may be written, what is in force, and what somebody who erred is told."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path, PurePosixPath
+
+import pytest
+
+from gateway.errors import ConfigurationError
+from gateway.settings import CATEGORIES, Settings, lines, load, names
+
+ROOT = Path(__file__).parent.parent
+NO_HOST = "is not a host: write its name or address alone, as news.example.com"
+NO_TIME = "is not a time: write a number with its unit, as 20s"
+MISSING = "is missing: write the name of the news server, as news.example.com"
+SECRET = "hunter2-is-secret"
+
+
+def told(content: str, folder: Path, environ: dict[str, str] | None = None) -> list[str]:
+    """Return the lines with which *content* is refused as a settings file."""
+    file = folder / "settings.env"
+    file.write_text(content)
+    with pytest.raises(ConfigurationError) as caught:
+        load(file, environ or {})
+    return str(caught.value).replace(f"{folder}/", "").splitlines()
+
+
+def given(**values: str) -> Settings:
+    return load(None, {f"GATEWAY_{name}": value for name, value in values.items()})
+
+
+@pytest.fixture(autouse=True)
+def _elsewhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Run where no settings.env of the developer lies."""
+    monkeypatch.chdir(tmp_path)
+
+
+# What is in force
+
+
+def test_without_any_setting_the_defaults_are_in_force() -> None:
+    settings = load(None, {})
+    assert (settings.host, settings.port, settings.drain) == ("127.0.0.1", 8080, 10.0)
+    assert settings.readahead_budget == settings.article_cache == 256 * 1024 * 1024
+    assert settings.database == f"sqlite:///{settings.data_dir}/library.sqlite"
+    assert settings.providers == {}
+    assert settings.data_dir.is_absolute()
+
+
+def test_the_environment_wins_over_the_file_name_by_name(tmp_path: Path) -> None:
+    file = tmp_path / "settings.env"
+    file.write_text(
+        "GATEWAY_PORT=1000\nGATEWAY_DRAIN=5s\n"
+        "GATEWAY_PROVIDERS__main__HOST=news.example.com\nGATEWAY_PROVIDERS__main__PRIORITY=3\n"
+    )
+    settings = load(file, {"gateway_port": "2000", "GATEWAY_PROVIDERS__MAIN__PRIORITY": "1"})
+    assert (settings.port, settings.drain) == (2000, 5.0)
+    assert settings.providers["main"].host == "news.example.com"
+    assert settings.providers["main"].priority == 1
+
+
+def test_case_does_not_matter_and_a_provider_is_known_by_its_name_in_small_letters() -> None:
+    settings = load(None, {"Gateway_Providers__MyNews__Host": "news.example.com"})
+    assert list(settings.providers) == ["mynews"]
+
+
+def test_what_is_empty_counts_as_not_given(tmp_path: Path) -> None:
+    file = tmp_path / "settings.env"
+    file.write_text("GATEWAY_PORT=\nGATEWAY_API_KEY=''\n")
+    settings = load(file, {"GATEWAY_WEBDAV_PASSWORD": ""})
+    assert settings.port == 8080
+    assert settings.api_key is settings.webdav_password is None
+
+
+@pytest.mark.parametrize(
+    "secret", ["12345", "null", '{"a": 1}', "a$b${c}\\n%d", "it's", "a#b", "ÄöΩ", "true"]
+)
+def test_a_password_is_taken_as_it_stands(secret: str, tmp_path: Path) -> None:
+    file = tmp_path / "settings.env"
+    file.write_text(
+        "GATEWAY_PROVIDERS__a__HOST=h\nGATEWAY_PROVIDERS__a__USERNAME=u\n"
+        f"GATEWAY_PROVIDERS__a__PASSWORD={secret}\nGATEWAY_API_KEY={secret}\n"
+    )
+    settings = load(file, {})
+    password = settings.providers["a"].password
+    assert password is not None
+    assert password.get_secret_value() == secret
+    assert settings.api_key is not None
+    assert settings.api_key.get_secret_value() == secret
+
+
+def test_comments_quotes_export_and_a_byte_order_mark_are_understood(tmp_path: Path) -> None:
+    file = tmp_path / "settings.env"
+    file.write_text(
+        "\ufeffGATEWAY_PORT=81 # the port\r\n"
+        "  # a comment\n\n"
+        "export GATEWAY_WEBDAV_USER = 'two words # and this' # not this\n"
+        'GATEWAY_API_KEY=" a\\b "\n'
+    )
+    settings = load(file, {})
+    assert settings.port == 81
+    assert settings.webdav_user == "two words # and this"
+    assert settings.api_key is not None
+    assert settings.api_key.get_secret_value() == " a\\b "
+
+
+@pytest.mark.parametrize(
+    ("text", "size"),
+    [("4096", 4096), ("256MiB", 256 << 20), ("1.5 gib", 3 << 29), ("64KB", 64_000), ("0", 0)],
+)
+def test_sizes_are_written_with_their_unit(text: str, size: int) -> None:
+    assert given(ARTICLE_CACHE=text).article_cache == size
+
+
+@pytest.mark.parametrize(
+    ("text", "seconds"), [("20s", 20.0), ("500ms", 0.5), ("2m", 120.0), ("1h", 3600.0), ("7", 7.0)]
+)
+def test_times_are_written_with_their_unit(text: str, seconds: float) -> None:
+    assert given(READ_TIMEOUT=text).read_timeout == seconds
+
+
+def test_a_provider_takes_the_usual_port_of_its_kind() -> None:
+    settings = given(
+        PROVIDERS__a__HOST="a",
+        PROVIDERS__b__HOST="b",
+        PROVIDERS__b__TLS="false",
+        PROVIDERS__c__HOST="c",
+        PROVIDERS__c__PORT="443",
+    )
+    ports = {name: provider.effective_port for name, provider in settings.providers.items()}
+    assert ports == {"a": 563, "b": 119, "c": 443}
+
+
+def test_five_categories_exist_and_more_are_added_by_naming_them() -> None:
+    assert tuple(load(None, {}).categories) == CATEGORIES
+    settings = given(CATEGORIES__anime__DIR="Anime", CATEGORIES__tv__DIR="series")
+    assert {name: category.dir for name, category in settings.categories.items()} == {
+        "movies": "movies",
+        "tv": "series",
+        "audio": "audio",
+        "software": "software",
+        "uncategorized": "uncategorized",
+        "anime": "Anime",
+    }
+
+
+def test_hosts_that_may_be_asked_for_are_listed_with_commas() -> None:
+    assert given(ALLOWED_HOSTS="nas.local, *.example.com").allowed_hosts == (
+        "nas.local",
+        "*.example.com",
+    )
+
+
+def test_paths_begin_at_home_or_here_and_a_mount_is_a_path_of_the_other_side() -> None:
+    assert given(DATA_DIR="~/x").data_dir == Path.home() / "x"
+    assert given(DATA_DIR="x").data_dir == Path.cwd() / "x"
+    assert given(MOUNT_DIR="/mnt/x").mount_dir == PurePosixPath("/mnt/x")
+    assert given(HOST="[::1]").host == "::1"
+
+
+def test_another_file_is_named_by_the_environment_or_the_caller(tmp_path: Path) -> None:
+    (tmp_path / "a.env").write_text("GATEWAY_PORT=1001")
+    (tmp_path / "b.env").write_text("GATEWAY_PORT=1002")
+    environ = {"GATEWAY_SETTINGS_FILE": str(tmp_path / "a.env")}
+    assert load(None, environ).port == 1001
+    assert load(tmp_path / "b.env", environ).port == 1002
+
+
+def test_the_file_of_the_current_folder_is_read_if_there_is_one(tmp_path: Path) -> None:
+    assert load(None, {}).port == 8080
+    (tmp_path / "settings.env").write_text("GATEWAY_PORT=1003")
+    assert load(None, {}).port == 1003
+
+
+# What somebody who erred is told
+
+
+@pytest.mark.parametrize(
+    ("line", "words"),
+    [
+        ("GATEWAY_PORT=80a", "=80a (settings.env, line 1) is not a whole number: write digits"),
+        ("GATEWAY_PORT=70000", "is too large: write 65535 or less"),
+        ("GATEWAY_RESPONSES=0", "=0 (settings.env, line 1) is too small: write 1 or more"),
+        ("GATEWAY_READ_TIMEOUT=soon", "=soon (settings.env, line 1) is not a time: write"),
+        ("GATEWAY_READ_TIMEOUT=0s", "is too small: write more than 0"),
+        ("GATEWAY_ARTICLE_CACHE=big", "is not a size: write a number with its unit, as 256MiB"),
+        ("GATEWAY_READAHEAD_BUDGET=-1MiB", "is not a size"),
+        ("GATEWAY_READAHEAD_BUDGET=1KiB", "is too small: write 1048576 or more"),
+        ("GATEWAY_RESERVATION_POLICY=best", "is not known: write 'shares' or 'fixed'"),
+        ("GATEWAY_HOST=http://x", "is not a host: write its name or address alone"),
+        ("GATEWAY_HOST=x:80", "is not a host"),
+        ("GATEWAY_WEBDAV_USER=a:b", "holds a colon"),
+        ("GATEWAY_MOUNT_DIR=mnt", "is not an absolute path: write it from the root"),
+        ("GATEWAY_CATEGORIES__x__DIR=../x", "is not the name of one folder"),
+        ("GATEWAY_PROVIDERS__x__TLS=maybe", "is neither yes nor no: write true or false"),
+        ("GATEWAY_STREAM_GUARANTEE=-1", "is too small: write 0 or more"),
+        ("GATEWAY_ALLOWED_HOSTS=a,\x07", "holds a control character"),
+    ],
+)
+def test_a_wrong_value_is_told_with_its_name_its_line_and_what_to_write(
+    line: str, words: str, tmp_path: Path
+) -> None:
+    name = line.partition("=")[0]
+    (message,) = [text for text in told(line, tmp_path) if "__HOST is missing" not in text]
+    assert message.startswith(name)
+    assert words in message
+
+
+def test_each_mistake_has_a_line_of_its_own(tmp_path: Path) -> None:
+    assert told("GATEWAY_PORT=x\nGATEWAY_DRAIN=y\n", tmp_path, {"GATEWAY_HOST": "a b"}) == [
+        f"GATEWAY_HOST=a b (environment) {NO_HOST}",
+        "GATEWAY_PORT=x (settings.env, line 1) is not a whole number: write digits alone",
+        f"GATEWAY_DRAIN=y (settings.env, line 2) {NO_TIME}",
+    ]
+
+
+def test_a_provider_without_a_host_or_with_half_of_its_credentials_is_told_so(
+    tmp_path: Path,
+) -> None:
+    assert told("GATEWAY_PROVIDERS__a__PORT=1", tmp_path) == [
+        f"GATEWAY_PROVIDERS__A__HOST {MISSING}"
+    ]
+    alone = "GATEWAY_PROVIDERS__a__HOST=h\nGATEWAY_PROVIDERS__a__USERNAME=u"
+    assert told(alone, tmp_path) == [
+        "GATEWAY_PROVIDERS__A has a user name or a password alone: set its __PASSWORD too"
+    ]
+
+
+@pytest.mark.parametrize(
+    ("name", "meant"),
+    [
+        ("GATEWAY_PRT", "did you mean GATEWAY_PORT?"),
+        ("GATEWAY_ALOWED_HOST", "did you mean GATEWAY_ALLOWED_HOSTS?"),
+        ("GATEWAY_PROVIDER__main__HOST", "did you mean GATEWAY_PROVIDERS__MAIN__HOST?"),
+        ("GATEWAY_PROVIDERS__a__CONECTIONS", "did you mean GATEWAY_PROVIDERS__A__CONNECTIONS?"),
+        ("GATEWAY_PROVIDERS__HOST", "did you mean GATEWAY_PROVIDERS__<name>__HOST?"),
+        ("GATEWAY_PROVIDERS", "did you mean GATEWAY_PROVIDERS__<name>__"),
+        ("GATEWAY_FROBNICATE", "settings.example.env lists those that exist"),
+        ("GATEWAY_PROVIDERS__a__b__HOST", "did you mean"),
+        ("GATEWAY_PROVIDERS___x__HOST", "holds a name that cannot be"),
+    ],
+)
+def test_a_name_that_is_no_setting_is_refused_and_the_likely_one_offered(
+    name: str, meant: str, tmp_path: Path
+) -> None:
+    (in_file,) = told(f"{name}={SECRET}", tmp_path)
+    assert in_file.startswith(f"{name} (settings.env, line 1)")
+    assert meant in in_file
+    (in_environment,) = told("", tmp_path, {name: SECRET})
+    assert in_environment.startswith(f"{name} (environment)")
+    assert SECRET not in in_file + in_environment
+
+
+def test_a_name_without_the_prefix_is_refused_in_the_file_and_ignored_in_the_environment(
+    tmp_path: Path,
+) -> None:
+    assert told("PORT=80", tmp_path) == [
+        "PORT (settings.env, line 1) does not begin with GATEWAY_: did you mean GATEWAY_PORT?"
+    ]
+    (tmp_path / "settings.env").unlink()
+    assert load(None, {"PORT": "80"}).port == 8080
+
+
+@pytest.mark.parametrize(
+    ("content", "words"),
+    [
+        ("GATEWAY_PORT", "settings.env, line 1 is not NAME=value"),
+        ("\n=3", "settings.env, line 2 is not NAME=value"),
+        ("GATEWAY PORT=3", "settings.env, line 1 is not NAME=value"),
+        (f'GATEWAY_API_KEY="{SECRET}', "has a quote without its end"),
+        ("GATEWAY_PORT=1\ngateway_port=2", "(settings.env, line 2) stands in line 1 already"),
+    ],
+)
+def test_a_line_that_cannot_be_read_is_told_with_its_number(
+    content: str, words: str, tmp_path: Path
+) -> None:
+    (message,) = told(content, tmp_path)
+    assert words in message
+    assert SECRET not in message
+
+
+def test_a_file_that_is_missing_unreadable_or_no_text_is_named(tmp_path: Path) -> None:
+    with pytest.raises(ConfigurationError, match=r"--settings=no\.env: there is no such file"):
+        load(Path("no.env"), {})
+    with pytest.raises(ConfigurationError, match=r"GATEWAY_SETTINGS_FILE=no\.env: there is no"):
+        load(None, {"GATEWAY_SETTINGS_FILE": "no.env"})
+    binary = tmp_path / "binary.env"
+    binary.write_bytes(b"GATEWAY_PORT=\xff\xfe")
+    with pytest.raises(ConfigurationError, match=r"binary\.env is not UTF-8 text"):
+        load(binary, {})
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        f"GATEWAY_PROVIDERS__a__PASSWORD={SECRET}",
+        f"GATEWAY_API_KEY={SECRET}\x07",
+        f"GATEWAY_PROVIDERS__a__HOST=bob:{SECRET}@news.example.com",
+        f"GATEWAY_DATABASE_URL=\x07{SECRET}",
+        f"GATEWAY_PASSWORD={SECRET}",
+        f"{SECRET}",
+    ],
+)
+def test_no_message_holds_a_secret(content: str, tmp_path: Path) -> None:
+    assert SECRET not in "\n".join(told(content, tmp_path))
+
+
+def test_what_is_shown_of_the_settings_in_force_holds_no_secret() -> None:
+    settings = given(
+        API_KEY=SECRET,
+        WEBDAV_PASSWORD=SECRET,
+        NZB_KEY=SECRET,
+        DATABASE_URL=f"sqlite:///{SECRET}",
+        PROVIDERS__a__HOST="h",
+        PROVIDERS__a__USERNAME="u",
+        PROVIDERS__a__PASSWORD=SECRET,
+    )
+    shown = dict(lines(settings))
+    assert SECRET not in f"{shown}{settings!r}"
+    assert shown["GATEWAY_API_KEY"] == "********"
+    assert shown["GATEWAY_READAHEAD_BUDGET"] == "256MiB"
+    assert shown["GATEWAY_PERMIT_AGING"] == "2s"
+    assert shown["GATEWAY_PROVIDERS__A__HOST"] == "h"
+    assert shown["GATEWAY_HEALTH_CAP"] is None
+
+
+def test_what_is_shown_can_be_read_again(tmp_path: Path) -> None:
+    settings = given(ARTICLE_CACHE="1500MB", DRAIN="250ms", PROVIDERS__a__HOST="h", TLS_X="")
+    file = tmp_path / "again.env"
+    file.write_text("".join(f"{name}={value}\n" for name, value in lines(settings) if value))
+    assert load(file, {}) == settings
+
+
+# The example
+
+
+def example(*, uncomment: bool) -> dict[str, str]:
+    text = (ROOT / "settings.example.env").read_text("utf-8")
+    pattern = r"^#?(GATEWAY_\w+)=(.*)$" if uncomment else r"^(GATEWAY_\w+)=(.*)$"
+    return dict(re.findall(pattern, text, re.MULTILINE))
+
+
+def test_the_example_lists_every_setting_and_no_other() -> None:
+    known = names()
+    listed = {name.removeprefix("GATEWAY_") for name in example(uncomment=True)}
+    plain = {name for name in listed if "__" not in name}
+    assert plain == set(known.plain)
+    providers = {name for name in listed if name.startswith("PROVIDERS__")}
+    assert providers == {f"PROVIDERS__MAIN__{field}" for field in known.sections["PROVIDERS"]}
+    categories = {name for name in listed if name.startswith("CATEGORIES__")}
+    assert categories == {f"CATEGORIES__{name.upper()}__DIR" for name in CATEGORIES}
+    assert listed == plain | providers | categories
+
+
+def test_the_example_changes_nothing_as_it_is() -> None:
+    assert example(uncomment=False) == {}
+    assert load(ROOT / "settings.example.env", {}) == load(None, {})
+
+
+def test_the_example_shows_the_defaults() -> None:
+    settings = load(None, {})
+    uncommented = load(None, example(uncomment=True))
+    provider = uncommented.providers["main"]
+    assert provider == type(provider)(host="news.example.com")
+    assert uncommented.model_copy(update={"providers": {}}) == settings
