@@ -205,10 +205,7 @@ class FileStream(io.RawIOBase):
 
     def _load(self, position: int) -> Piece:
         """Have `_view` show the piece that holds *position*, and return it."""
-        piece, first = self._piece, None
-        if piece is not None and position == piece.end:
-            first = self._layout.following(piece)
-        search = Search(self._layout, position, first)
+        search = Search(self._layout, position)
         deadline = monotonic() + self._timeout_s
         while True:
             body = self._fetch(search.piece, deadline)
@@ -275,10 +272,10 @@ class FileStream(io.RawIOBase):
                 return
             self._shut = True
             awaited, wake = self._awaited, self._wake
-        if wake is not None:
-            wake.set()
         if awaited is not None:
             awaited.cancel()
+        if wake is not None:
+            wake.set()
         self._ahead.close()
         super().close()
         if self._on_close is not None:

@@ -175,14 +175,14 @@ class Layout:
 
 
 class Search:
-    """The search for the article that holds one offset, *first* being where to look first.
+    """The search for the article that holds one offset.
 
     Fetch the article of `piece` and tell `learn` what it carries, until that says True; in a
     regular table it does so at once. It ends after at most 3 + log2(parts) articles.
     """
 
-    def __init__(self, layout: Layout, offset: int, first: Piece | None = None) -> None:
-        self.piece = layout.locate(offset) if first is None else first
+    def __init__(self, layout: Layout, offset: int) -> None:
+        self.piece = layout.locate(offset)
         self._layout = layout
         self._offset = offset
         self._misses = 0

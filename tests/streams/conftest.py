@@ -28,7 +28,7 @@ class Parcel:
     thread: int
     shelf: Shelf
     promoted: bool = False
-    cancelled: bool = False
+    cancelled_by: int | None = None
     _done: threading.Event = field(default_factory=threading.Event)
     _callbacks: list[Callable[[Pending], None]] = field(default_factory=list)
     _body: Body | None = None
@@ -41,6 +41,10 @@ class Parcel:
     @property
     def done(self) -> bool:
         return self._done.is_set()
+
+    @property
+    def cancelled(self) -> bool:
+        return self.cancelled_by is not None
 
     def complete(self) -> None:
         """Answer with what the shelf has now."""
@@ -71,7 +75,8 @@ class Parcel:
 
     def cancel(self) -> None:
         with self.shelf.lock:
-            self.cancelled = self.cancelled or not self.done
+            if not self.done and not self.cancelled:
+                self.cancelled_by = threading.get_ident()
             self.shelf.changed.notify_all()
 
     def add_done_callback(self, fn: Callable[[Pending], None], /) -> None:
@@ -90,6 +95,7 @@ class Shelf:
         self.errors: dict[str, GatewayError] = {}
         self.parcels: list[Parcel] = []
         self.held = False
+        self.on_request: Callable[[Parcel], None] = lambda _: None
         self.lock = threading.RLock()
         self.changed = threading.Condition(self.lock)
         self._posts = itertools.count(1)
@@ -133,6 +139,7 @@ class Shelf:
             self.parcels.append(parcel)
             held = self.held
             self.changed.notify_all()
+        self.on_request(parcel)
         if not held:
             parcel.complete()
         return parcel

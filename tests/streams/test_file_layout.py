@@ -130,6 +130,12 @@ def test_read_in_sequence_an_irregular_post_is_never_guessed_wrong(
     assert seen == list(zip(begins, sizes, strict=True))
 
 
+def test_weights_that_mislead_cost_no_more_than_halving() -> None:
+    sizes = [100] * 32
+    table = PartTable.estimated(ids(32), 3200, [2**number for number in range(32)])
+    assert search(Layout([Run(0, 0, 3200)], [table]), sizes, 250)[1] <= 4 + 5
+
+
 def test_what_was_learned_is_reported_once() -> None:
     learned: list[int] = []
     tables = [
@@ -137,8 +143,11 @@ def test_what_was_learned_is_reported_once() -> None:
         PartTable.estimated(ids(3), 100, [1, 1, 1]),
     ]
     layout = Layout([Run(0, 0, 150), Run(1, 0, 100)], tables, learned=learned.append)
-    for offset in (0, 150, 150):
-        layout.learn(layout.locate(offset), *((0, 100) if offset == 0 else (0, 70)))
+    layout.learn(layout.locate(0), 0, 100)
+    assert learned == []
+    for piece in (layout.locate(150), layout.locate(150)):  # two readers, at the same time
+        layout.learn(piece, 0, 70)
+    layout.learn(layout.locate(150), 0, 70)
     assert learned == [1]
 
 

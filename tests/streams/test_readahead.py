@@ -6,7 +6,7 @@ from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING
 
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from gateway.nzb.extents import PartTable, Run
@@ -59,7 +59,12 @@ def test_reading_on_trebles_what_has_been_fetched_with_every_round(
             fetched = len(shelf.parcels)
 
 
-@given(st.integers(0, 100_400), st.integers(0, 5000), st.integers(1, 3000))
+@given(
+    st.integers(0, 100_400),
+    st.integers(0, 5000) | st.integers(0, 20).map(lambda parts: parts * 1000),
+    st.integers(1, 3000),
+)
+@example(begin=0, length=10_000, chunk=1000)
 def test_nothing_is_fetched_at_or_behind_the_end_of_the_range(
     make_shelf: Callable[[], Shelf], begin: int, length: int, chunk: int
 ) -> None:
@@ -169,6 +174,19 @@ def test_a_reader_that_comes_to_an_article_on_its_way_promotes_it(
             assert blocked.result(20) == CONTENT[1000:1010]
 
 
+def test_a_stream_closed_while_it_asks_ahead_gives_that_back(
+    shelf: Shelf, make_streams: Opener
+) -> None:
+    streams = make_streams(shelf)
+    stream = streams.open(shelf.plain(CONTENT, 1000))
+    stream.read(500)
+    shelf.held = True
+    shelf.on_request = lambda _: stream.close()
+    stream.read_view(500)
+    assert shelf.parcels[-1].cancelled
+    assert streams.budget.used == 0
+
+
 def virtual(count: int, part_size: int) -> Layout:
     ids = [b"%d@test" % number for number in range(count)]
     return Layout(
@@ -229,6 +247,8 @@ def test_a_stream_alone_again_has_it_all_again(shelf: Shelf) -> None:
     second.close()
     first.extend(virtual(1000, MIB).locate(0), 10**9)
     assert first.size == 40 * MIB
+    # It goes on behind what it had left.
+    assert [parcel.part.number for parcel in shelf.parcels[-20:]] == list(range(22, 42))
     first.close()
 
 
