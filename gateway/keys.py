@@ -11,8 +11,12 @@ import secrets
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Self
+
+from pydantic import SecretStr
 
 from gateway.errors import ConfigurationError
+from gateway.settings import Settings
 
 PASSWORD_FILE = "webdav-password"  # noqa: S105 - the name of the file
 API_KEY_FILE = "api-key"
@@ -28,6 +32,29 @@ class Kept:
 
     value: str = field(repr=False)
     file: Path | None
+
+
+@dataclass(frozen=True, slots=True)
+class Keys:
+    """All that admits anybody. *nzb_key* admits to adding only, None: nobody by that."""
+
+    webdav_user: str
+    webdav_password: str = field(repr=False)
+    api_key: str = field(repr=False)
+    nzb_key: str | None = field(repr=False)
+
+    @classmethod
+    def load(cls, settings: Settings) -> Self:
+        """Return those that *settings* give, and make those that are lacking.
+
+        Raises ConfigurationError if one can be neither read nor kept.
+        """
+        return cls(
+            settings.webdav_user,
+            webdav_password(settings.data_dir, _text(settings.webdav_password)).value,
+            api_key(settings.data_dir, _text(settings.api_key)).value,
+            _text(settings.nzb_key),
+        )
 
 
 def webdav_password(data_dir: Path, given: str | None) -> Kept:
@@ -58,6 +85,10 @@ def kept(file: Path) -> str | None:
     if not value:
         raise ConfigurationError(f"{file} is empty: remove it, and a new one is made")
     return value
+
+
+def _text(secret: SecretStr | None) -> str | None:
+    return None if secret is None else secret.get_secret_value()
 
 
 def _keep(file: Path, given: str | None, make: Callable[[], str]) -> Kept:

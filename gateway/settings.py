@@ -164,7 +164,6 @@ class Settings(BaseSettings):
     categories: dict[str, CategorySettings] = {}
     max_concurrent_items: Annotated[int, Field(ge=1, le=100)] = 2
     mount_dir: Mounted = PurePosixPath("/mnt/nzb-gateway")
-    complete_dir: Mounted | None = None
 
     SECTIONS: ClassVar[Mapping[str, type[BaseModel]]] = {
         "providers": ProviderSettings,

@@ -11,6 +11,7 @@ import pytest
 
 from gateway import keys
 from gateway.errors import ConfigurationError
+from gateway.settings import load
 
 
 def test_what_a_setting_gives_is_in_force_and_written_nowhere(tmp_path: Path) -> None:
@@ -82,6 +83,15 @@ def test_a_folder_that_cannot_be_written_is_named_with_advice(tmp_path: Path) ->
         keys.api_key(tmp_path / "file" / "data", None)
 
 
+def test_all_keys_are_those_of_the_settings_or_made(tmp_path: Path) -> None:
+    environ = {"GATEWAY_DATA_DIR": str(tmp_path), "GATEWAY_API_KEY": "mine"}
+    loaded = keys.Keys.load(load(None, environ))
+    assert (loaded.webdav_user, loaded.api_key, loaded.nzb_key) == ("gateway", "mine", None)
+    assert loaded.webdav_password == keys.kept(tmp_path / keys.PASSWORD_FILE)
+
+
 def test_a_secret_does_not_show_itself(tmp_path: Path) -> None:
     made = keys.api_key(tmp_path, None)
-    assert made.value not in repr(made)
+    loaded = keys.Keys.load(load(None, {"GATEWAY_DATA_DIR": str(tmp_path)}))
+    assert made.value not in f"{made!r}{loaded!r}"
+    assert loaded.webdav_password not in repr(loaded)
