@@ -7,7 +7,7 @@ fetched, of irregular ones two; whether the others are there is asked without fe
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 
@@ -74,6 +74,7 @@ class Plan:
 class Importer:
     """Imports what *source* has into *library*. One for all workers.
 
+    *folders* has for each category the folder of its releases, its own name unless it is listed.
     Waits for at most *patience_s* for the next of the articles that it has asked for.
     """
 
@@ -83,12 +84,14 @@ class Importer:
         library: Library,
         verifier: Verifier,
         *,
+        folders: Mapping[str, str] | None = None,
         patience_s: float = 60.0,
         clock: Callable[[], float] = time.time,
     ) -> None:
         self._source = source
         self._library = library
         self._verifier = verifier
+        self._folders = folders or {}
         self._patience_s = patience_s
         self._clock = clock
 
@@ -143,8 +146,9 @@ class Importer:
             )
             for index, file in enumerate(plan.files)
         )
+        category = plan.item.category
         release = NewRelease(
-            plan.item.category,
+            self._folders.get(category, category),
             plan.item.name,
             self._clock(),
             plan.nzb,

@@ -11,7 +11,7 @@ import json
 import os
 import shutil
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from importlib.resources import files
 from pathlib import Path, PurePosixPath
@@ -27,12 +27,13 @@ class Setup:
     """What the API says about the place it stands in.
 
     *mount_dir* is where the clients see the WebDAV tree mounted; *data_dir* is where our own
-    files lie; *categories* are those that exist, *default_category* takes the rest.
+    files lie; *categories* are those that exist, by name, with the folder that each has in
+    `content`; *default_category* takes the rest.
     """
 
     mount_dir: PurePosixPath
     data_dir: Path
-    categories: Sequence[str]
+    categories: Mapping[str, str]
     default_category: str = "uncategorized"
     started: float = field(default_factory=time.time)
 
@@ -43,7 +44,11 @@ class Setup:
 
     def storage(self, category: str, name: str) -> str:
         """Return the folder of one release, as the clients see it."""
-        return str(self.mount_dir / "content" / category / name)
+        return str(self.mount_dir / "content" / self.folder(category) / name)
+
+    def folder(self, category: str) -> str:
+        """Return the folder of *category* in `content`: one that was once set has its name."""
+        return self.categories.get(category, category)
 
     def category(self, asked: str | None) -> str:
         """Return the category that *asked* means: itself if it exists, else the default."""
@@ -59,8 +64,9 @@ def config(setup: Setup, *, section: str | None, keyword: str | None) -> Answer:
     misc = cast("Answer", whole["misc"])
     misc["complete_dir"] = setup.complete_dir
     misc["download_dir"] = str(setup.data_dir)
-    whole["categories"] = [_category("*", 0, setup.default_category)] + [
-        _category(name, order, name) for order, name in enumerate(setup.categories, start=1)
+    whole["categories"] = [_category("*", 0, setup.folder(setup.default_category))] + [
+        _category(name, order, folder)
+        for order, (name, folder) in enumerate(setup.categories.items(), start=1)
     ]
     whole["servers"] = []
     whole["sorters"] = []

@@ -33,6 +33,8 @@ _REQUEST_BYTES = 128 * 1024 * 1024
 _FIELD_BYTES = 256 * 1024
 _FIELDS = 100
 
+_COUNTLESS = 1 << 31
+
 _OPEN_TO_ALL = frozenset({"version", "auth"})
 _OPEN_TO_NZB_KEY = frozenset({"addfile", "addurl", "addlocalfile"})
 
@@ -88,6 +90,8 @@ class SabnzbdApi:
         return response(environ, start_response)
 
     def _answer(self, request: Request) -> tuple[int, Answer]:
+        if request.path != "/":
+            return 404, _error("not implemented")
         try:
             mode = _field(request, "mode") or ""
             refusal = self._refusal(request, mode)
@@ -99,6 +103,8 @@ class SabnzbdApi:
         except GatewayError as exc:
             log.warning("the queue's API could not answer: %s", exc)
             return 200, _error(str(exc))
+        except ConnectionError:
+            raise  # the client is gone, and with it the rest of its request
         except HTTPException as exc:
             # Werkzeug's word for a request that is too large or that is no HTTP form.
             return exc.code or 400, _error(exc.description or exc.name)
@@ -217,14 +223,18 @@ def _wanted(request: Request, *, state: State | None = None, archived: bool = Fa
     asked = request.values
     category = asked.get("cat") or asked.get("category")
     return Wanted(
-        start=max(0, asked.get("start", 0, int)),
-        limit=max(0, asked.get("limit", 0, int)),
+        start=_count(asked.get("start", 0, int)),
+        limit=_count(asked.get("limit", 0, int)),
         category=None if category in {None, "", "*"} else category,
         search=asked.get("search") or None,
         ids=_ids(asked.get("nzo_ids")) or None,
         state=state,
         archived=archived,
     )
+
+
+def _count(number: int) -> int:
+    return max(0, min(number, _COUNTLESS))
 
 
 def _ids(value: str | None) -> list[str]:

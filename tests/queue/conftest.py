@@ -30,6 +30,7 @@ from gateway_queue.store import JobStore
 from gateway_queue.verifier import Verifier
 
 API_KEY, NZB_KEY = "the key of the tests", "the key for adding"
+FOLDERS = {"movies": "movies", "tv": "series", "uncategorized": "uncategorized"}
 STALL_S, PATIENCE_S = 1.0, 5.0
 
 
@@ -142,7 +143,9 @@ def store(database: Database, clock: Clock) -> JobStore:
 def importer(usenet: UsenetClient, streams: Streams, library: Library, clock: Clock) -> Importer:
     count = len(usenet.source.providers)
     verifier = Verifier(streams.source, providers=count, timeout_s=PATIENCE_S)
-    return Importer(streams.source, library, verifier, patience_s=PATIENCE_S, clock=clock)
+    return Importer(
+        streams.source, library, verifier, folders=FOLDERS, patience_s=PATIENCE_S, clock=clock
+    )
 
 
 @pytest.fixture
@@ -172,7 +175,7 @@ def find(store: JobStore) -> Callable[[str], Item]:
 
 @pytest.fixture
 def setup(tmp_path: Path) -> Setup:
-    return Setup(PurePosixPath("/mnt/gateway"), tmp_path, ("movies", "tv", "uncategorized"))
+    return Setup(PurePosixPath("/mnt/gateway"), tmp_path, FOLDERS)
 
 
 @pytest.fixture
@@ -186,7 +189,7 @@ def ask(api: Client) -> Callable[..., Any]:
     """Ask the API with the right key for a mode, and return what its JSON says."""
 
     def ask(mode: str, **parameters: object) -> Any:
-        answer = api.get("/api", query_string={"mode": mode, "apikey": API_KEY, **parameters})
+        answer = api.get("/", query_string={"mode": mode, "apikey": API_KEY, **parameters})
         assert answer.status_code == 200
         return answer.json
 
