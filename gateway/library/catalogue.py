@@ -7,13 +7,10 @@ Nothing here talks to a provider; listing a folder costs one or two look-ups in 
 
 from __future__ import annotations
 
-import hashlib
-import secrets
 import threading
 import weakref
 from collections.abc import Iterable, Iterator, Mapping
 from functools import partial
-from itertools import count
 from typing import Any
 
 import sqlalchemy as sa
@@ -22,11 +19,11 @@ from sqlalchemy.engine import Connection
 from gateway.errors import NotInLibrary
 from gateway.library import packing
 from gateway.library.database import Database
-from gateway.library.entries import FileEntry, Folder, NewFile, NewRelease, Release
+from gateway.library.entries import FileEntry, Folder, NewRelease, Release
 from gateway.library.offsets import LearnedOffsets
+from gateway.library.publishing import publish
 from gateway.library.schema import files, posted_files, releases
 from gateway.nzb.extents import PartTable, Run
-from gateway.nzb.names import numbered, safe_name, safe_path
 from gateway.streams.layout import Layout
 
 _PAGE = 1000  # releases read at once; between pages no transaction is open
@@ -65,55 +62,8 @@ class Library:
     # Publishing ----------------------------------------------------------------------------
 
     def publish(self, tx: Connection, new: NewRelease) -> Release:
-        """Add *new* within *tx*; it can be seen once that is committed.
-
-        All names are made safe. A release whose name the category has already becomes
-        "name (2)", likewise a file whose name its folder has. Raises ValueError when the runs of
-        a file do not lie within its posted files or do not sum to its size.
-        """
-        category = safe_name(new.category)
-        name = self._free_name(tx, category, safe_name(new.name))
-        release_id = tx.execute(
-            sa.insert(releases).returning(releases.c.id),
-            {
-                "category": category,
-                "name": name,
-                "created": new.created,
-                "password": new.password,
-                "nzb": packing.pack_document(new.nzb),
-            },
-        ).scalar_one()
-        posted_rows = [
-            {
-                "release_id": release_id,
-                "ordinal": ordinal,
-                "name": safe_name(posted.name),
-                "size": posted.table.size,
-                "parts": packing.pack_table(posted.table),
-            }
-            for ordinal, posted in enumerate(new.posted)
-        ]
-        if posted_rows:
-            tx.execute(sa.insert(posted_files), posted_rows)
-        sizes = [posted.table.size for posted in new.posted]
-        file_rows = [
-            _file_row(release_id, new.created, folder, name, file, sizes)
-            for folder, name, file in _placed(new.files)
-        ]
-        if file_rows:
-            tx.execute(sa.insert(files), file_rows)
-        return Release(release_id, category, name, new.created, new.password)
-
-    def _free_name(self, tx: Connection, category: str, name: str) -> str:
-        taken = sa.select(sa.literal(1)).where(
-            releases.c.category == category, releases.c.name == sa.bindparam("candidate")
-        )
-        candidate = name
-        for number in count(2):
-            if tx.scalar(taken, {"candidate": candidate}) is None:
-                break
-            candidate = numbered(name, number, folder=True)
-        return candidate
+        """Add *new* within *tx*: see `gateway.library.publishing.publish`."""
+        return publish(tx, new)
 
     def remove(self, release: Release) -> bool:
         """Remove *release* and all its files; False if it was gone already."""
@@ -305,46 +255,3 @@ class Library:
 
 def _entry(release: Release, row: Any) -> FileEntry:
     return FileEntry(row.id, release, row.folder, row.name, row.size, row.modified, row.etag)
-
-
-def _file_row(
-    release_id: int, created: float, folder: str, name: str, file: NewFile, sizes: list[int]
-) -> dict[str, object]:
-    for run in file.runs:
-        if run.length < 0 or not 0 <= run.offset <= sizes[run.posted] - run.length:
-            raise ValueError(
-                f"{run.length} bytes at {run.offset} of {file.name!r} are not within posted file "
-                f"{run.posted} of {sizes[run.posted]} bytes"
-            )
-    if sum(run.length for run in file.runs) != file.size:
-        raise ValueError(f"the runs of {file.name!r} do not make its {file.size} bytes")
-    file_id = secrets.token_hex(16)
-    tag = hashlib.sha256(f"{file_id} {file.size} {created}".encode()).hexdigest()[:32]
-    return {
-        "id": file_id,
-        "release_id": release_id,
-        "folder": folder,
-        "name": name,
-        "size": file.size,
-        "modified": created if file.modified is None else file.modified,
-        "etag": tag,
-        "runs": packing.pack_runs(file.runs),
-    }
-
-
-def _placed(new: Iterable[NewFile]) -> Iterator[tuple[str, str, NewFile]]:
-    """Give every file with a safe folder and a safe name that nothing else in it has."""
-    placed = [(safe_path(file.folder), safe_name(file.name), file) for file in new]
-    taken: set[tuple[str, str]] = set()
-    for folder, _, _ in placed:
-        while folder:  # a folder takes a name too
-            folder, _, name = folder.rpartition("/")
-            taken.add((folder, name))
-    for folder, name, file in placed:
-        free = name
-        for number in count(2):
-            if (folder, free) not in taken:
-                break
-            free = numbered(name, number)
-        taken.add((folder, free))
-        yield folder, free, file

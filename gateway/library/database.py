@@ -11,6 +11,7 @@ from __future__ import annotations
 import os
 import sqlite3
 import threading
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -24,6 +25,7 @@ from gateway.errors import ConfigurationError, GatewayError, StorageError, Stora
 from gateway.library import schema
 
 _BUSY_TIMEOUT_S = 30  # another process may hold the write lock: a backup, a second command
+_alembic = threading.Lock()  # it keeps its context in globals: one migration at a time
 _MIGRATIONS = Path(__file__).parent / "migrations"
 _VERSION = sa.table("alembic_version", sa.column("version_num", sa.Text))
 
@@ -169,7 +171,8 @@ class Database:
             raise ConfigurationError(
                 f"{self._name} belongs to another program: it has a table 'releases' of its own"
             )
-        command.upgrade(config, "head")
+        with _alembic:
+            command.upgrade(config, "head")
 
 
 def _engine(url: URL) -> Engine:
@@ -187,8 +190,20 @@ def _engine(url: URL) -> Engine:
 def _set_up_sqlite(connection: sqlite3.Connection, _record: object) -> None:
     # The driver would begin transactions by itself, and only before some statements.
     connection.isolation_level = None
-    for pragma in ("journal_mode = WAL", "synchronous = FULL", "foreign_keys = ON"):
+    for pragma in ("synchronous = FULL", "foreign_keys = ON"):
         connection.execute(f"PRAGMA {pragma}").close()
+    # Two programs that open a new database at once may each be refused the change to WAL at
+    # once, without the usual waiting: SQLite sees a deadlock. It is changed once and for all.
+    deadline = time.monotonic() + _BUSY_TIMEOUT_S
+    while True:
+        try:
+            connection.execute("PRAGMA journal_mode = WAL").close()
+        except sqlite3.OperationalError as error:
+            if _code(error) != sqlite3.SQLITE_BUSY or time.monotonic() > deadline:
+                raise
+            time.sleep(0.01)
+        else:
+            return
 
 
 def _begin_sqlite(connection: Connection) -> None:

@@ -106,6 +106,16 @@ def test_files_of_one_name_are_told_apart(library: Library, publish: Publish) ->
     ]
 
 
+def test_ten_thousand_files_of_one_name_are_numbered(
+    library: Library, publish: Publish, make_release: MakeRelease
+) -> None:
+    release = make_release()
+    files = (*release.files, dataclasses.replace(release.files[0], name="film (7).mkv"))
+    many = dataclasses.replace(release, files=files + release.files * 10_000)
+    names = [file.name for file in library.entries(publish(many)).files]
+    assert set(names) == {"film.mkv", *(f"film ({number}).mkv" for number in range(2, 10_003))}
+
+
 def test_a_file_never_hides_a_folder(library: Library, publish: Publish) -> None:
     release = publish("extras", "extras/behind the scenes/one.mkv", "extras/behind the scenes")
     top = library.entries(release)
