@@ -1,0 +1,219 @@
+"""The composition root: builds every part from the settings, and closes them in reverse order."""
+
+from __future__ import annotations
+
+import logging
+import signal
+import ssl
+import threading
+from contextlib import ExitStack
+from types import FrameType, TracebackType
+from typing import Self
+
+from gateway.errors import ConfigurationError
+from gateway.http.auth import BasicAuth
+from gateway.http.guard import HostGuard, PathGuard
+from gateway.http.router import Router
+from gateway.http.scope import RequestScope
+from gateway.http.server import Server
+from gateway.http.streaming import StreamingBodies
+from gateway.keys import Keys
+from gateway.library.catalogue import Library
+from gateway.library.database import Database
+from gateway.nzb.unwrapping import LIMIT
+from gateway.settings import ProviderSettings, Settings
+from gateway.streams.streams import Streams
+from gateway.usenet.client import Account, UsenetClient
+from gateway.usenet.shares import Fixed, Policy, Shares
+from gateway_queue.importer import Importer
+from gateway_queue.intake import Queue
+from gateway_queue.processor import Processor
+from gateway_queue.sab_config import Setup
+from gateway_queue.sabnzbd import SabnzbdApi
+from gateway_queue.store import JobStore
+from gateway_queue.verifier import Verifier
+from gateway_webdav.face import make_webdav_app
+
+log = logging.getLogger(__name__)
+
+
+class Gateway:
+    """The whole program. `start` opens the doors, `stop` closes them and then all behind them.
+
+    Raises ConfigurationError, in words for whoever wrote the settings, when a part cannot be
+    built; nothing is left open then.
+    """
+
+    def __init__(self, settings: Settings) -> None:
+        self.settings = settings
+        with ExitStack() as stack:
+            self.keys = Keys.load(settings)
+            policy = _policy(settings)
+            database = Database(settings.database)
+            stack.callback(database.close)
+            library = Library(database)
+            stack.callback(library.close)
+            usenet = UsenetClient(
+                [_account(name, one) for name, one in settings.providers.items()],
+                policy,
+                # Time enough within a read for a second provider to be asked, and a third.
+                stall_s=settings.read_timeout / 3,
+                connect_timeout_s=min(10.0, settings.read_timeout / 3),
+            )
+            stack.callback(usenet.close)
+            streams = Streams(
+                usenet.source,
+                readahead_budget=settings.readahead_budget,
+                article_cache=settings.article_cache,
+                read_timeout_s=settings.read_timeout,
+                connections=usenet.connections,
+            )
+            stack.callback(streams.close)
+            folders = {name: category.dir for name, category in settings.categories.items()}
+            store = JobStore(database)
+            verifier = Verifier(usenet.source, providers=len(settings.providers))
+            importer = Importer(streams.source, library, verifier, folders=folders)
+            self.processor = Processor(
+                store,
+                importer,
+                settings.max_concurrent_items,
+                connections=lambda: _shares_in_words(usenet, settings),
+            )
+            stack.callback(self.processor.stop)
+            queue = Queue(store, self.processor)
+            dav = make_webdav_app(
+                library,
+                streams,
+                queue,
+                categories=folders,
+                nzb_limit=LIMIT,
+            )
+            sabnzbd = SabnzbdApi(
+                queue,
+                Setup(settings.mount_dir, settings.data_dir, folders),
+                api_key=self.keys.api_key,
+                nzb_key=self.keys.nzb_key,
+                login=(self.keys.webdav_user, self.keys.webdav_password),
+            )
+            doors = Router(
+                {
+                    "/dav": BasicAuth(dav, self.keys.webdav_user, self.keys.webdav_password),
+                    "/api": sabnzbd,
+                    "/sabnzbd/api": sabnzbd,
+                },
+                not_ready=lambda: _not_ready(settings),
+            )
+            guarded = HostGuard(PathGuard(doors), settings.host, settings.allowed_hosts)
+            self.server = Server(
+                RequestScope(guarded, StreamingBodies.beside(settings.responses)),
+                settings.host,
+                settings.port,
+                responses=settings.responses,
+            )
+            self._parts = stack.pop_all()
+
+    @property
+    def url(self) -> str:
+        return self.server.url
+
+    def start(self) -> None:
+        """Serve. Raises ConfigurationError when the port cannot be had."""
+        self.server.start()
+        self.processor.start()
+        log.info("NZB Gateway listens on %s", self.url)
+        if not self.settings.providers:
+            log.warning("no provider is configured: set GATEWAY_PROVIDERS__MAIN__HOST")
+
+    def stop(self) -> None:
+        """Let running responses finish for as long as DRAIN says, then close everything."""
+        self.server.stop(self.settings.drain)
+        self._parts.close()
+
+    def __enter__(self) -> Self:
+        try:
+            self.start()
+        except BaseException:
+            self._parts.close()
+            raise
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.stop()
+
+
+def serve(settings: Settings) -> int:
+    """Run the gateway until SIGTERM or SIGINT; return the exit code."""
+    ended = threading.Event()
+
+    def end(number: int, _frame: FrameType | None) -> None:
+        log.info("stopping: %s", signal.Signals(number).name)
+        ended.set()
+
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, end)
+    with Gateway(settings):
+        ended.wait()
+    return 0
+
+
+def _policy(settings: Settings) -> Policy:
+    if settings.reservation_policy == "fixed":
+        return Fixed(settings.max_queue_connections)
+    shares = Shares(
+        settings.stream_guarantee,
+        settings.queue_guarantee,
+        settings.health_guarantee,
+        settings.max_queue_connections,
+        settings.health_cap,
+        max_connections_per_stream=settings.max_connections_per_stream,
+        aging_s=settings.permit_aging,
+    )
+    shares.check({name: one.connections for name, one in settings.providers.items()})
+    return shares
+
+
+def _account(name: str, provider: ProviderSettings) -> Account:
+    return Account(
+        name,
+        provider.host,
+        provider.effective_port,
+        _tls(name, provider) if provider.tls else None,
+        provider.username,
+        provider.password.get_secret_value() if provider.password else None,
+        provider.connections,
+        provider.priority,
+        provider.backup,
+    )
+
+
+def _tls(name: str, provider: ProviderSettings) -> ssl.SSLContext:
+    context = ssl.create_default_context()
+    if not provider.tls_verify:
+        log.warning("%s: the certificate is not verified (TLS_VERIFY is false)", name)
+        context.check_hostname = False
+        context.verify_mode = ssl.CERT_NONE
+    elif not context.cert_store_stats()["x509_ca"]:
+        raise ConfigurationError(
+            "this machine has no certificates of authorities to verify a provider's by: "
+            "install ca-certificates"
+        )
+    return context
+
+
+def _not_ready(settings: Settings) -> list[str]:
+    if settings.providers:
+        return []
+    return ["no provider is configured: set GATEWAY_PROVIDERS__MAIN__HOST and its login"]
+
+
+def _shares_in_words(usenet: UsenetClient, settings: Settings) -> str:
+    total = usenet.connections()
+    return (
+        f"TotalConnections={total} "
+        f"MaxQueueConnections={min(total, settings.max_queue_connections or total)}"
+    )
