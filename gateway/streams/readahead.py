@@ -103,7 +103,8 @@ class ReadAhead:
         account = self._account
         if want != account.want and not self._closed:
             account.aim(want)
-        while account.used < want and self._extend_by_one(piece):
+        # Where there is no room for one like this, the next one is not even looked up.
+        while account.used + piece.article <= want and self._extend_by_one(piece):
             pass
 
     def _extend_by_one(self, piece: Piece) -> bool:
