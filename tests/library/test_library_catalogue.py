@@ -339,17 +339,17 @@ def test_remember_stores_offsets_at_once(
     assert Library(database).layout(film.id).locate(122).exact
 
 
-def test_a_post_never_gets_the_offsets_of_one_that_was_removed(
+def test_a_post_never_gets_the_articles_of_one_that_was_removed(
     library: Library, publish: Publish
 ) -> None:
     old = publish(archive(2))
-    film = library.file("movies", "Film", "film.mkv")
-    assert film is not None
-    held = library.layout(film.id)  # keeps its tables alive, known by the ids of their rows
+    first = library.file("movies", "Film", "first.bin")
+    assert first is not None
+    held = library.layout(first.id)  # keeps its table in memory, known by the id of its row
     library.remove(old)
     new = publish("other.mkv")
     layout = library.layout(library.entries(new).files[0].id)
-    assert held.locate(0).extent.part.message_ids == ("1.0@x",)
+    assert held.locate(0).extent.part.message_ids == ("0.0@x",)
     assert layout.locate(0).extent.part.message_ids == ("0.0@Film",)
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import bz2
 import gzip
 import io
+import tracemalloc
 import zipfile
 from collections.abc import Callable
 
@@ -196,10 +197,21 @@ def test_a_document_above_the_limit_is_refused(pack: Callable[[bytes], bytes]) -
         parse(document, limit=1_000_000)
 
 
-def test_a_bomb_is_not_unpacked_beyond_200_megabytes() -> None:
-    bomb = gzip.compress(b"<nzb>" + b" " * (201 * 1024 * 1024), compresslevel=1)
+@pytest.mark.parametrize("pack", [gzip.compress, bz2.compress], ids=["gzip", "bzip2"])
+def test_a_bomb_goes_off_no_further_than_the_limit(pack: Callable[[bytes], bytes]) -> None:
+    bomb = pack(b"<nzb>" + b" " * 10_000_000) * 10
+    tracemalloc.start()
+    try:
+        with pytest.raises(InvalidNzb, match="more than 1,000,000 bytes"):
+            parse(bomb, limit=1_000_000)
+        assert tracemalloc.get_traced_memory()[1] < 20_000_000
+    finally:
+        tracemalloc.stop()
+
+
+def test_the_limit_is_200_megabytes_unless_said_otherwise() -> None:
     with pytest.raises(InvalidNzb, match="more than 209,715,200 bytes"):
-        parse(bomb)
+        parse(b"<nzb>" + b" " * 209_715_200)
 
 
 @pytest.mark.parametrize(
