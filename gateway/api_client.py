@@ -1,0 +1,139 @@
+"""What the commands ask of a running gateway: the SABnzbd API, over HTTP."""
+
+from __future__ import annotations
+
+import http.client
+import json
+import secrets
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlencode
+
+from gateway import keys
+from gateway.errors import GatewayError
+from gateway.settings import Settings
+
+_TIMEOUT_S = 60.0  # an NZB of 30 MB is parsed before the answer
+
+
+class Refused(GatewayError):
+    """The gateway was asked, and said no; the message says to what, and why."""
+
+
+class Unreachable(GatewayError):
+    """No gateway could be asked; the message says where it was looked for."""
+
+
+@dataclass(frozen=True, slots=True)
+class Listing:
+    """The queue and the history, as the API's slots; the newest first in the history."""
+
+    status: str
+    waiting: list[dict[str, Any]]
+    history: list[dict[str, Any]]
+
+
+class ApiClient:
+    """Asks the gateway at *host*:*port*. Every method raises Unreachable or Refused."""
+
+    def __init__(self, host: str, port: int, key: str) -> None:
+        # What listens on every address listens on this machine's own.
+        self._host = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(host, host)  # noqa: S104
+        self._port = port
+        self._key = key
+
+    @classmethod
+    def of(cls, settings: Settings) -> ApiClient:
+        """Return the client for the gateway that runs, or would run, under *settings*."""
+        given = settings.api_key
+        file = settings.data_dir / keys.API_KEY_FILE
+        key = given.get_secret_value() if given is not None else keys.kept(file)
+        if key is None:
+            raise Unreachable(
+                f"no API key is known: {file} does not exist. Start the gateway once under the "
+                "same settings, or set GATEWAY_API_KEY"
+            )
+        return cls(settings.host, settings.port, key)
+
+    def add(self, file: Path, category: str | None) -> str:
+        """Queue the NZB in *file*, return its nzo id."""
+        try:
+            document = file.read_bytes()
+        except OSError as exc:
+            raise Refused(f"{file} cannot be read: {exc.strerror}") from exc
+        query = {"mode": "addfile", **({"cat": category} if category else {})}
+        body, content_type = _form(file.name, document)
+        answer = self._ask(query, body, {"Content-Type": content_type})
+        match answer:
+            case {"status": True, "nzo_ids": [str(nzo_id)]}:
+                return nzo_id
+            case {"error": str(reason)}:
+                raise Refused(f"{file} was not added: {reason}")
+        raise Refused(f"{file} was not added: it is no NZB")
+
+    def categories(self) -> list[str]:
+        """Return the names of the categories that exist."""
+        return [name for name in self._ask({"mode": "get_cats"})["categories"] if name != "*"]
+
+    def listing(self, history: int) -> Listing:
+        """Return all that is queued, and the *history* jobs that ended last."""
+        queue = self._ask({"mode": "queue", "limit": "0"})["queue"]
+        ended = self._ask({"mode": "history", "limit": str(history)})["history"]
+        return Listing(queue["status"], queue["slots"], ended["slots"])
+
+    def _ask(
+        self, query: Mapping[str, str], body: bytes | None = None, headers: Mapping[str, str] = {}
+    ) -> dict[str, Any]:
+        place = f"[{self._host}]" if ":" in self._host else self._host
+        place = f"{place}:{self._port}"
+        connection = http.client.HTTPConnection(self._host, self._port, timeout=_TIMEOUT_S)
+        try:
+            connection.request(
+                "GET" if body is None else "POST",
+                "/api?" + urlencode({**query, "output": "json"}),
+                body,
+                {"X-Api-Key": self._key, **headers},
+            )
+            response = connection.getresponse()
+            status, content = response.status, response.read()
+        except ConnectionRefusedError as exc:
+            raise Unreachable(
+                f"nothing listens on {place}: start the gateway with `nzb-gateway serve`, or set "
+                "GATEWAY_HOST and GATEWAY_PORT to where it runs"
+            ) from exc
+        except TimeoutError as exc:
+            raise Unreachable(f"{place} has not answered within {_TIMEOUT_S:g} s") from exc
+        except (OSError, http.client.HTTPException) as exc:
+            reason = getattr(exc, "strerror", None) or type(exc).__name__
+            raise Unreachable(f"{place} cannot be asked: {reason}") from exc
+        finally:
+            connection.close()
+        try:
+            answer = json.loads(content)
+        except ValueError:
+            answer = None
+        if not isinstance(answer, dict):
+            raise Unreachable(f"what answers on {place} is no NZB Gateway (HTTP status {status})")
+        error = answer.get("error")
+        if isinstance(error, str) and error.startswith("API Key"):
+            raise Refused(
+                f"the gateway on {place} refused the API key: set GATEWAY_API_KEY or "
+                "GATEWAY_DATA_DIR as for the gateway that runs"
+            )
+        if isinstance(error, str) and body is None:
+            raise Refused(f"the gateway on {place} refused {query['mode']!r}: {error}")
+        return answer
+
+
+def _form(name: str, document: bytes) -> tuple[bytes, str]:
+    """Return *document* as a form with one file, and the form's type (RFC 7578)."""
+    boundary = secrets.token_hex(16)
+    quoted = name.replace("\\", "\\\\").replace('"', '\\"').replace("\r", " ").replace("\n", " ")
+    head = (
+        f'--{boundary}\r\nContent-Disposition: form-data; name="name"; filename="{quoted}"\r\n'
+        "Content-Type: application/x-nzb\r\n\r\n"
+    )
+    body = head.encode(errors="replace") + document + f"\r\n--{boundary}--\r\n".encode()
+    return body, f"multipart/form-data; boundary={boundary}"
