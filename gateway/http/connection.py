@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import re
 import select
 import socket
 import struct
 import time
 from contextlib import suppress
 from typing import TYPE_CHECKING
+from urllib.parse import unquote_to_bytes
 
 from cheroot import server as cheroot
 
@@ -20,6 +22,7 @@ if TYPE_CHECKING:
 # An unread request body up to this size is read to its end, so that the connection can be kept.
 _DISCARD = 1 << 20
 _LINGER_S = 3.0
+_SLASH = re.compile(b"%2F", re.IGNORECASE)  # stays as it is: no name holds a slash
 
 
 class _Headers(cheroot.HeaderReader):
@@ -42,6 +45,13 @@ class Request(cheroot.HTTPRequest):
         self.conn.rfile.expect_head(self.conn.timeouts.head_s)
         super().parse_request()
         self.conn.rfile.expect_body(self.conn.timeouts.body_s)
+
+    def read_request_line(self) -> bool:
+        if not super().read_request_line():  # type: ignore[no-untyped-call]
+            return False
+        if self.method == b"OPTIONS":  # cheroot decodes the path of every method but this
+            self.path = b"%2F".join(map(unquote_to_bytes, _SLASH.split(self.path)))
+        return True
 
     def read_request_headers(self) -> bool:
         if not super().read_request_headers():  # type: ignore[no-untyped-call]

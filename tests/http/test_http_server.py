@@ -325,6 +325,21 @@ def test_pipelined_requests_are_answered_in_order(servers: Any) -> None:
     assert 0 < data.index(b"/one") < data.index(b"/two") < data.index(b"/three")
 
 
+@pytest.mark.parametrize("method", ["GET", "OPTIONS", "PROPFIND"])
+def test_a_path_is_decoded_whatever_the_method(servers: Any, method: str) -> None:
+    seen = []
+
+    def app(environ: Environ, start_response: StartResponse) -> Iterable[Chunk]:
+        seen.append(environ["PATH_INFO"])
+        start_response("204 No Content", [])
+        return []
+
+    client = servers.connect(servers.serve(app))
+    client.get("/a%20b%2Fc/%C3%BC", method=method)
+    assert client.response().status == 204
+    assert seen == ["/a b%2Fc/" + "ü".encode().decode("latin-1")]
+
+
 # -- time
 
 
