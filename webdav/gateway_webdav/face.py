@@ -1,0 +1,218 @@
+"""The WebDAV application: which answers are ours, which wsgidav's.
+
+GET, HEAD and PROPFIND are answered here, over any wsgidav provider; what changes something goes to
+wsgidav, where there is something to change, and is refused in one line where there is not.
+Authentication, the Host header and the path's form are looked at before (`gateway.http`).
+"""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any
+from wsgiref.types import StartResponse
+
+from wsgidav import util
+from wsgidav.dav_error import DAVError
+from wsgidav.request_resolver import RequestResolver
+from wsgidav.wsgidav_app import WsgiDAVApp
+
+from gateway.errors import GatewayError
+from gateway.http.wire import ClientGone
+from gateway.http.wsgi import App, Chunk, Environ, plain, refusal, status_line
+from gateway.library.ports import Intake
+from gateway_webdav.get import answer_get
+from gateway_webdav.index import answer_index
+from gateway_webdav.listing import answer_propfind
+from gateway_webdav.nzbs import NzbTree
+from gateway_webdav.provider import TreeProvider
+from gateway_webdav.tree import Catalogue, LibraryTree, StreamOpener
+
+logger = logging.getLogger(__name__)
+
+_READING = ("OPTIONS", "GET", "HEAD", "PROPFIND")
+_CHANGING = frozenset({"PUT", "DELETE", "MKCOL", "COPY", "MOVE", "PROPPATCH", "LOCK", "UNLOCK"})
+_BLOCK = 1 << 20
+_XML = 1 << 20
+
+
+def make_webdav_app(
+    library: Catalogue,
+    streams: StreamOpener,
+    intake: Intake | None,
+    *,
+    categories: Mapping[str, str],
+    nzb_limit: int,
+    mount_path: str = "/dav",
+) -> App:
+    """Return the application that shows the library, and the queue of *intake* if there is one.
+
+    It stands behind the door *mount_path* (in SCRIPT_NAME) and within a request scope. NZBs of
+    more than *nzb_limit* bytes are refused. *categories* have each the name of its folder in
+    `content`; in `nzbs` the folder has the category's own.
+    """
+    now = time.time()
+    content = LibraryTree(library, streams, list(categories.values()), now)
+    nzbs = None if intake is None else NzbTree(intake, list(categories), now, limit=nzb_limit)
+    provider = TreeProvider(content, nzbs, now)
+    return Face(provider, mount_path=mount_path, is_writable=provider.is_writable)
+
+
+class Face:
+    """Any wsgidav *provider*, read through our answers.
+
+    *is_writable* says below which paths anything can be changed (everywhere, if not given);
+    *dead_properties*: keep in memory what clients set that is no property of ours.
+    """
+
+    def __init__(
+        self,
+        provider: Any,
+        *,
+        mount_path: str = "",
+        is_writable: Callable[[str], bool] = lambda _: True,
+        dead_properties: bool = False,
+    ) -> None:
+        self._provider = provider
+        self._is_writable = is_writable
+        # It reports every refusal as an error, with a traceback; what is one we report ourselves.
+        logging.getLogger("wsgidav").setLevel(logging.CRITICAL)
+        self._wsgidav = WsgiDAVApp(
+            {
+                "provider_mapping": {"/": provider},
+                "mount_path": mount_path,
+                "middleware_stack": [RequestResolver],
+                "property_manager": dead_properties,
+                "lock_storage": True,
+                "block_size": _BLOCK,
+                "verbose": 0,
+                "logging": {"enable": False},
+                "suppress_version_info": True,
+            }
+        )
+        provider.verbose = 0
+
+    def __call__(self, environ: Environ, start_response: StartResponse) -> Iterable[Chunk]:
+        method = environ["REQUEST_METHOD"]
+        path = _path(environ)
+        environ = {
+            **environ,
+            "wsgidav.app": self._wsgidav,
+            "wsgidav.config": self._wsgidav.config,
+            "wsgidav.provider": self._provider,
+            "wsgidav.verbose": 0,
+            "wsgidav.auth.user_name": environ.get("REMOTE_USER", ""),
+            "wsgidav.user_name": environ.get("REMOTE_USER", ""),
+        }
+        try:
+            if method in {"GET", "HEAD", "PROPFIND"}:
+                return self._read(method, path, environ, start_response)
+            if method == "OPTIONS" and not self._may_hold_writable(path):
+                return self._options(path, environ, start_response)
+            if method not in _CHANGING and method != "OPTIONS":
+                allowed = ("Allow", ", ".join(_READING))
+                return plain(start_response, 405, f"{method} means nothing here", [allowed])
+            if method != "OPTIONS" and not self._is_writable(path):
+                return plain(start_response, 403, "the library is read-only: only /nzbs takes NZBs")
+            return self._change(method, environ, start_response)
+        except DAVError as exc:
+            return _refused(exc, start_response)
+        except GatewayError as exc:
+            status, sentence, headers = refusal(exc)
+            return plain(start_response, status, sentence, headers)
+        except PermissionError as exc:
+            return plain(start_response, 403, exc.strerror or "not permitted")
+
+    def _read(
+        self, method: str, path: str, environ: Environ, start_response: StartResponse
+    ) -> Iterable[Chunk]:
+        resource = self._provider.get_resource_inst(path, environ)
+        if resource is None:
+            return plain(start_response, 404, "nothing is here")
+        if "HTTP_IF" in environ and not _if_holds(resource, environ):
+            return plain(start_response, 412, "the If header does not hold")
+        if method == "PROPFIND":
+            return answer_propfind(resource, environ, start_response)
+        if resource.is_collection:
+            return answer_index(resource, environ, start_response)
+        return answer_get(resource, environ, start_response)
+
+    def _may_hold_writable(self, path: str) -> bool:
+        """Say whether *path* is to be offered for writing.
+
+        Finder asks the folder it mounts, once: the root must say that something below it may
+        be written, or all of it is mounted read-only.
+        """
+        return path == "/" or self._is_writable(path)
+
+    def _options(
+        self, path: str, environ: Environ, start_response: StartResponse
+    ) -> Iterable[Chunk]:
+        if self._provider.get_resource_inst(path, environ) is None:
+            return plain(start_response, 404, "nothing is here")
+        start_response(
+            status_line(200),
+            [
+                ("Allow", ", ".join(_READING)),
+                ("DAV", "1"),
+                ("MS-Author-Via", "DAV"),
+                ("Accept-Ranges", "bytes"),
+                ("Content-Length", "0"),
+            ],
+        )
+        return []
+
+    def _change(
+        self, method: str, environ: Environ, start_response: StartResponse
+    ) -> Iterable[Chunk]:
+        length = environ.get("CONTENT_LENGTH") or "0"
+        if method in {"LOCK", "PROPPATCH"} and int(length) > _XML:
+            return plain(start_response, 413, f"a {method} may have {_XML} bytes")
+        chunks = self._wsgidav(environ, start_response)
+        try:
+            return list(chunks)  # all of them short, and then no failure is late
+        finally:
+            chunks.close()
+
+
+def _path(environ: Environ) -> str:
+    """Return the path within the tree, as text. Empty segments count for nothing."""
+    raw = environ.get("PATH_INFO", "").encode("latin-1").decode("utf-8", "replace")
+    parts = [part for part in raw.split("/") if part]
+    return "/" + "/".join(parts) + ("/" if parts and raw.endswith("/") else "")
+
+
+def _if_holds(resource: Any, environ: Environ) -> bool:
+    """Evaluate the If header (RFC 4918, 10.4) for a method that reads."""
+    util.parse_if_header_dict(environ)
+    tokens: list[str] = []
+    url = resource.get_ref_url()
+    locks = resource.provider.lock_manager
+    if locks is not None:
+        held = locks.get_indirect_url_lock_list(url, principal=environ["wsgidav.user_name"])
+        tokens = [lock["token"] for lock in held]
+    tag = (resource.get_etag() if resource.support_etag() else None) or "[]"
+    conditions = environ["wsgidav.conditions.if"]
+    return bool(util.test_if_header_dict(resource, conditions, url, tokens, tag))
+
+
+def _refused(error: DAVError, start_response: StartResponse) -> Iterable[Chunk]:
+    cause = error.src_exception
+    if isinstance(cause, ClientGone):
+        raise cause
+    if isinstance(cause, GatewayError):
+        status, sentence, headers = refusal(cause)
+        return plain(start_response, status, sentence, headers)
+    if error.value >= 500 and cause is not None:
+        raise cause
+    headers = list(error.add_headers or [])
+    if error.err_condition is not None:
+        body = error.err_condition.as_string().encode()
+        kind = ("Content-Type", "application/xml; charset=utf-8")
+        start_response(
+            status_line(error.value), [kind, ("Content-Length", str(len(body))), *headers]
+        )
+        return [body]
+    sentence = error.context_info or status_line(error.value).partition(" ")[2].lower()
+    return plain(start_response, error.value, str(sentence), headers)

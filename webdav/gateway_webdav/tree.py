@@ -1,0 +1,162 @@
+"""What the tree shows: files and folders as plain values, found by path. No HTTP, no wsgidav.
+
+/content/<category>/<release>/<folders…>/<file>    the library, read-only
+/nzbs/<category>/<name>.nzb                        the queue (`gateway_webdav.nzbs`)
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from functools import partial
+from typing import Protocol, TypeAlias
+
+from gateway.library.entries import FileEntry, Release
+from gateway.library.entries import Folder as Content
+from gateway.streams.layout import Layout
+from gateway_webdav.media_types import media_type
+
+
+class Reader(Protocol):
+    """A range of a file, being read."""
+
+    def read_view(self, limit: int, /) -> memoryview:
+        """Return 1 to *limit* bytes; empty only at the end of the range."""
+
+    def close(self) -> None: ...
+
+
+@dataclass(frozen=True, slots=True)
+class File:
+    """A file. Times are in seconds since 1970, *etag* is strong and without quotes.
+
+    *open* gives a reader of the bytes [start, stop), without fetching any; None: it cannot be
+    read.
+    """
+
+    name: str
+    size: int
+    created: float
+    modified: float
+    etag: str
+    open: Callable[[int, int], Reader] | None
+
+    @property
+    def content_type(self) -> str:
+        return media_type(self.name)
+
+
+@dataclass(frozen=True, slots=True)
+class Folder:
+    """A folder. *members* gives what is in it, as it is read: there may be a great many."""
+
+    name: str
+    created: float
+    members: Callable[[], Iterator[Node]]
+
+
+Node: TypeAlias = File | Folder
+
+
+class Stream(Reader, Protocol):
+    def seek(self, offset: int, /) -> int: ...
+
+
+class StreamOpener(Protocol):
+    """`gateway.streams.Streams`, as far as this package needs it."""
+
+    def open(self, layout: Layout, *, stop: int | None = None, name: str = "") -> Stream: ...
+
+
+class Catalogue(Protocol):
+    """`gateway.library.Library`, as far as this package needs it."""
+
+    def categories(self) -> Sequence[str]: ...
+
+    def releases(self, category: str) -> Iterator[Release]: ...
+
+    def release(self, category: str, name: str) -> Release | None: ...
+
+    def entries(self, release: Release, folder: str = "") -> Content: ...
+
+    def file(self, category: str, release: str, path: str) -> FileEntry | None: ...
+
+    def layout(self, file_id: str) -> Layout: ...
+
+
+class LibraryTree:
+    """The library as folders. *categories* are shown even while they hold nothing."""
+
+    def __init__(
+        self, library: Catalogue, streams: StreamOpener, categories: Sequence[str], created: float
+    ) -> None:
+        self._library = library
+        self._streams = streams
+        self._categories = tuple(categories)
+        self._created = created
+
+    def find(self, parts: Sequence[str]) -> Node | None:
+        """Return what lies at *parts*, counted from the tree's own folder."""
+        match parts:
+            case []:
+                return Folder("content", self._created, self._category_folders)
+            case [category]:
+                known = category in self._categories or category in self._library.categories()
+                return self._category(category) if known else None
+            case [category, name]:
+                release = self._library.release(category, name)
+                return None if release is None else self._folder(release, "", name)
+            case [category, name, *inside]:
+                path = "/".join(inside)
+                entry = self._library.file(category, name, path)
+                if entry is not None:
+                    return self._file(entry)
+                release = self._library.release(category, name)
+                if release is None:
+                    return None
+                content = self._library.entries(release, path)
+                if not content.files and not content.folders:
+                    return None  # only a folder with something in it exists
+                return self._folder(release, path, inside[-1])
+        return None
+
+    def _category_folders(self) -> Iterator[Node]:
+        for category in sorted({*self._categories, *self._library.categories()}):
+            yield self._category(category)
+
+    def _category(self, category: str) -> Folder:
+        return Folder(category, self._created, partial(self._releases, category))
+
+    def _releases(self, category: str) -> Iterator[Node]:
+        for release in self._library.releases(category):
+            yield self._folder(release, "", release.name)
+
+    def _folder(self, release: Release, path: str, name: str) -> Folder:
+        return Folder(name, release.created, partial(self._entries, release, path))
+
+    def _entries(self, release: Release, path: str) -> Iterator[Node]:
+        content = self._library.entries(release, path)
+        for name in content.folders:
+            yield self._folder(release, f"{path}/{name}" if path else name, name)
+        for entry in content.files:
+            yield self._file(entry)
+
+    def _file(self, entry: FileEntry) -> File:
+        return File(
+            entry.name,
+            entry.size,
+            entry.release.created,
+            entry.modified,
+            entry.etag,
+            partial(self._open, entry),
+        )
+
+    def _open(self, entry: FileEntry, start: int, stop: int) -> Reader:
+        layout = self._library.layout(entry.id)
+        stream = self._streams.open(layout, stop=stop, name=f"{entry.release.name}/{entry.path}")
+        try:
+            stream.seek(start)
+        except BaseException:
+            stream.close()
+            raise
+        return stream
