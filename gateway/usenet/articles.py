@@ -12,6 +12,7 @@ who waits. A flight ends with the body, or with one of three verdicts:
 from __future__ import annotations
 
 import threading
+import time
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 
@@ -78,8 +79,7 @@ class Fetch:
         """
         flight = self._flight
         if not flight.ended and self._error is None and not flight.wait(timeout_s):
-            error = flight.overdue(timeout_s)
-            self.cancel(error)
+            self.cancel(flight.overdue())
         if self._error is not None:
             raise self._error
         if flight.error is not None:
@@ -124,6 +124,7 @@ class _Flight:
 
     __slots__ = (
         "_source",
+        "asked_at",
         "body",
         "call",
         "candidates",
@@ -154,6 +155,7 @@ class _Flight:
         self.error: GatewayError | None = None
         self.ended = False
         self.event: threading.Event | None = None
+        self.asked_at = time.monotonic()
 
     def wait(self, timeout_s: float) -> bool:
         with self._source.lock:
@@ -164,13 +166,13 @@ class _Flight:
             event = self.event
         return event.wait(timeout_s)
 
-    def overdue(self, timeout_s: float) -> GatewayError:
+    def overdue(self) -> GatewayError:
         call, part = self.call, self.part
+        for_s = time.monotonic() - self.asked_at
         if call is not None and call.is_waiting:
-            permits = call.permits_in_words()
-            return PermitTimeout(f"no permit within {timeout_s:g} s: {permits}")
+            return PermitTimeout(f"no permit within {for_s:.1f} s: {call.permits_in_words()}")
         return ConnectionLost(
-            f"no answer within {timeout_s:g} s for segment {part.number} of {part.total}"
+            f"no answer within {for_s:.1f} s for segment {part.number} of {part.total}"
         )
 
     def rekey(self) -> None:
@@ -399,6 +401,8 @@ class ArticleSource:
             flight.body, flight.error = body, error
             self._forget(flight)
             fetches, event = list(flight.fetches), flight.event
+            # Fetch and flight would hold each other, and both the body.
+            flight.fetches.clear()
         if event is not None:
             event.set()
         for fetch in fetches:

@@ -97,6 +97,18 @@ class Exchange:
     def is_complete(self) -> bool:
         return len(self.responses) == len(self.lines)
 
+    def report(self) -> None:
+        """Call *finished*, and let go of it: what holds the exchange holds no cycle then.
+
+        A cycle would keep a whole article until the garbage collector comes by.
+        """
+        finished, self.finished = self.finished, _ignore
+        finished(self)
+
+
+def _ignore(exchange: Exchange) -> None:
+    """An exchange is finished once."""
+
 
 class Connection:
     """One connection. Only its present owner may call it: the dialling thread, then the reactor."""

@@ -328,6 +328,7 @@ class Pool:
                 self._ask(call)
                 return
         call.error = error
+        call.waiter = None  # it holds the call by its callback
         call.done(call)
 
     def _closed(self, connection: Connection, error: ProviderError) -> None:

@@ -217,7 +217,7 @@ class Reactor:
 
     def _finish(self, exchange: Exchange, error: ProviderError | None) -> None:
         exchange.error = error
-        self._reports.put(lambda: exchange.finished(exchange))
+        self._reports.put(exchange.report)
 
     def _quit(self) -> None:
         self._stopping = True
@@ -242,3 +242,4 @@ class Reactor:
                 call()
             except Exception:
                 log.exception("a report to %r failed", call)
+            del call  # or the article that it brought is held until the next report

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import threading
 from collections.abc import Callable
 
@@ -260,9 +261,9 @@ def test_a_time_out_says_whether_a_permit_or_an_answer_was_missing(
     client = make_client(to(server, connections=1))
     first, second = (client.source.request(p, reservation=WATCHING) for p in parts(post)[:2])
     server.wait_for(lambda counts: counts.stalled == 1, 10)
-    with pytest.raises(ConnectionLost, match=r"no answer within 0\.01 s for segment 1 of 11"):
+    with pytest.raises(ConnectionLost, match=r"no answer within \d+\.\d s for segment 1 of 11"):
         first.result(0.01)
-    with pytest.raises(PermitTimeout, match=r"no permit within 0\.01 s: 0 of 1 free, 1 waiting"):
+    with pytest.raises(PermitTimeout, match=r"no permit within \d+\.\d s: 0 of 1 free, 1 waiting"):
         second.result(0.01)
 
 
@@ -392,3 +393,26 @@ def test_what_exists_has_no_time_for_is_unknown(
     server.fail(Fault.SILENCE)
     client = make_client(to(server))
     assert client.source.exists(parts(post), timeout_s=0.05) == [Verdict.UNKNOWN] * 11
+
+
+def test_an_article_that_nobody_holds_is_freed_at_once_and_needs_no_collector(
+    server: NewsServer, make_client: MakeClient, to: To, post: Post
+) -> None:
+    server.add(post)
+    source = make_client(to(server, connections=2)).source
+    wanted = parts(post)
+    gc.collect()
+    gc.disable()
+    try:
+        for part in wanted:
+            get(source, part)
+        with pytest.raises(ArticleMissing):
+            get(source, Part(("gone@nowhere",)))
+        gc.set_debug(gc.DEBUG_SAVEALL)
+        gc.collect()
+        # One may still be on its way out of the dispatcher.
+        assert sum(isinstance(thing, Body) for thing in gc.garbage) <= 1
+    finally:
+        gc.set_debug(0)
+        gc.garbage.clear()
+        gc.enable()
