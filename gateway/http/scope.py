@@ -9,7 +9,6 @@ the collection of a response that nobody finished.
 
 from __future__ import annotations
 
-import itertools
 import logging
 import threading
 import weakref
@@ -20,7 +19,7 @@ from wsgiref.types import StartResponse
 from gateway.http.streaming import ClientConnection, StreamingBodies, StreamingBody
 from gateway.http.wsgi import App, Chunk, Environ
 from gateway.usenet import workload
-from gateway.usenet.workload import Reservation, Workload
+from gateway.usenet.workload import new_stream
 
 logger = logging.getLogger(__name__)
 
@@ -31,14 +30,12 @@ class Closeable(Protocol):
 
 C = TypeVar("C", bound=Closeable)
 
-_ids = itertools.count(1)  # next() on it is atomic
-
 
 class Scope:
     """One request's reservation and belongings."""
 
     def __init__(self, streaming: StreamingBodies, connection: ClientConnection | None) -> None:
-        self.reservation = Reservation(Workload.STREAM, next(_ids))
+        self.reservation = new_stream()
         self.body: StreamingBody | None = None
         self._streaming = streaming
         self._connection = connection

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import itertools
 import threading
 from collections.abc import Callable
 from dataclasses import replace
@@ -13,10 +12,7 @@ from gateway.streams.cache import CachedSource
 from gateway.streams.file_stream import FileStream, StreamInfo
 from gateway.streams.layout import Layout
 from gateway.streams.source import Articles
-from gateway.usenet.workload import Reservation, Workload, current
-
-# For the whole process, as permits are: two openers must not give out the same id.
-_stream_ids = itertools.count(1)
+from gateway.usenet.workload import Reservation, current, new_stream
 
 
 class Streams:
@@ -62,9 +58,9 @@ class Streams:
         *reservation*, or else the one in force here, or else one of a viewer; where that names
         no stream yet, it gets an id of its own. Raises NoCapacity after `close`.
         """
-        asker = reservation or current() or Reservation(Workload.STREAM)
+        asker = reservation or current() or new_stream()
         if not asker.stream:
-            asker = replace(asker, stream=next(_stream_ids))
+            asker = replace(asker, stream=new_stream().stream)
         stream = FileStream(
             layout,
             self.source,

@@ -8,6 +8,7 @@ iterated after the WSGI app has returned) keeps the reservation as a value and h
 from __future__ import annotations
 
 import enum
+import itertools
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
@@ -32,6 +33,14 @@ class Reservation:
 
     workload: Workload
     stream: int = 0
+
+
+_stream_ids = itertools.count(1)  # next() on it is atomic
+
+
+def new_stream() -> Reservation:
+    """Return the reservation of a viewer, with a stream id that nobody else has."""
+    return Reservation(Workload.STREAM, next(_stream_ids))
 
 
 _current: ContextVar[Reservation | None] = ContextVar("reservation", default=None)
