@@ -31,7 +31,6 @@ from gateway_queue.verifier import Verifier
 
 API_KEY, NZB_KEY = "the key of the tests", "the key for adding"
 FOLDERS = {"movies": "movies", "tv": "series", "uncategorized": "uncategorized"}
-STALL_S, PATIENCE_S = 1.0, 5.0
 
 
 class Clock:
@@ -93,22 +92,34 @@ def server(providers: list[NewsServer]) -> NewsServer:
 
 
 @pytest.fixture
-def usenet(providers: list[NewsServer]) -> Iterator[UsenetClient]:
+def stall_s() -> float:
+    """How long a provider may say nothing. To be overridden by a parameter."""
+    return 1.0
+
+
+@pytest.fixture
+def patience_s(stall_s: float) -> float:
+    """How long an import waits for the next article: longer than the provider may take."""
+    return 5 * stall_s
+
+
+@pytest.fixture
+def usenet(providers: list[NewsServer], stall_s: float) -> Iterator[UsenetClient]:
     accounts = [
         Account(f"provider-{number}", server.host, server.port)
         for number, server in enumerate(providers, start=1)
     ]
-    with UsenetClient(accounts, stall_s=STALL_S) as client:
+    with UsenetClient(accounts, stall_s=stall_s) as client:
         yield client
 
 
 @pytest.fixture
-def streams(usenet: UsenetClient) -> Iterator[Streams]:
+def streams(usenet: UsenetClient, patience_s: float) -> Iterator[Streams]:
     streams = Streams(
         usenet.source,
         readahead_budget=1 << 20,
         article_cache=1 << 20,
-        read_timeout_s=PATIENCE_S,
+        read_timeout_s=patience_s,
         connections=usenet.connections,
     )
     yield streams
@@ -140,11 +151,13 @@ def store(database: Database, clock: Clock) -> JobStore:
 
 
 @pytest.fixture
-def importer(usenet: UsenetClient, streams: Streams, library: Library, clock: Clock) -> Importer:
+def importer(
+    usenet: UsenetClient, streams: Streams, library: Library, clock: Clock, patience_s: float
+) -> Importer:
     count = len(usenet.source.providers)
-    verifier = Verifier(streams.source, providers=count, timeout_s=PATIENCE_S)
+    verifier = Verifier(streams.source, providers=count, timeout_s=patience_s)
     return Importer(
-        streams.source, library, verifier, folders=FOLDERS, patience_s=PATIENCE_S, clock=clock
+        streams.source, library, verifier, folders=FOLDERS, patience_s=patience_s, clock=clock
     )
 
 

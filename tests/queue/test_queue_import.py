@@ -232,6 +232,31 @@ def test_articles_that_all_providers_lack_fail_the_item_with_numbers(
     assert library.release("movies", NAME) is None
 
 
+def test_a_gap_in_any_file_is_found_when_the_post_is_verified(
+    server: NewsServer, import_: Import, film: bytes
+) -> None:
+    files = {f"Some.Show.S01E0{n}.mkv": film[: n * 50_000] for n in range(1, 6)}
+    post = make_posts(files, part_size=7_000)
+    server.add(post.without(post.files[0].message_ids[-1]))
+
+    item = import_(post.nzb)
+
+    assert item.state is State.FAILED
+    assert item.failure == "1 of 25 articles checked (of 110) is missing from the provider"
+
+
+def test_what_has_been_seen_is_not_asked_for_again(
+    server: NewsServer, import_: Import, film: bytes
+) -> None:
+    files = {f"Some.Show.S01E0{n}.mkv": film[: n * 50_000] for n in range(1, 6)}
+    post = make_posts(files, part_size=7_000)
+    server.add(post)
+
+    assert import_(post.nzb).state is State.COMPLETED
+    assert set(server.counts.stats.values()) == set(server.counts.bodies.values()) == {1}
+    assert not {post.files[n].message_ids[0] for n in (0, 1)} & server.counts.stats.keys()
+
+
 def test_a_dead_post_is_recognised_within_a_few_questions(
     server: NewsServer, import_: Import, film: bytes
 ) -> None:

@@ -127,7 +127,8 @@ def test_an_item_that_rests_is_taken_up_when_its_time_has_come(
     assert later.history().items[0].id == item.id
 
 
-def test_an_item_that_is_deleted_while_it_is_worked_on_is_dropped_at_once(
+@pytest.mark.parametrize("stall_s", [60.0])
+def test_items_that_are_deleted_while_they_are_worked_on_are_dropped_at_once(
     queue: Queue,
     processor: Processor,
     server: NewsServer,
@@ -137,57 +138,80 @@ def test_an_item_that_is_deleted_while_it_is_worked_on_is_dropped_at_once(
     find: Find,
     wait_until: WaitUntil,
 ) -> None:
-    server.fail(Fault.SILENCE, commands={"BODY"})
-    processor.start()
-    nzo_id = add(queue, post)
-    server.wait_for(lambda counts: counts.stalled)
+    first, second = work_on_two(queue, processor, server, post, store, wait_until)
 
-    assert queue.remove(nzo_id)
-    assert not queue.remove(nzo_id)
-    server.heal()
+    assert queue.remove(first)
+    assert queue.remove_all(None) == [second]
+    assert not queue.remove(first)
 
-    other = add(queue, post, "other")
+    # The provider says nothing still: both workers are free all the same.
+    other = queue.add(another(server).nzb, filename="other.nzb", category="movies")
     wait_until(lambda: find(other).state is State.COMPLETED)
     assert [item.id for item in store.history().items] == [other]
-    assert library.release("movies", "Job") is None
+    assert library.release("movies", "Job 0") is None
 
 
-def test_an_item_that_is_paused_while_it_is_worked_on_stays_paused_until_it_is_resumed(
+@pytest.mark.parametrize("stall_s", [60.0])
+def test_items_that_are_paused_while_they_are_worked_on_stay_so_until_they_are_resumed(
     queue: Queue,
     processor: Processor,
     server: NewsServer,
     post: Post,
+    store: JobStore,
     find: Find,
     wait_until: WaitUntil,
 ) -> None:
-    server.fail(Fault.SILENCE, commands={"BODY"})
-    processor.start()
-    nzo_id = add(queue, post)
-    server.wait_for(lambda counts: counts.stalled)
+    both = work_on_two(queue, processor, server, post, store, wait_until)
 
-    assert queue.pause([nzo_id]) == [nzo_id]
-    server.heal()
-    other = add(queue, post, "other")
+    assert set(queue.pause(both)) == set(both)
+    other = queue.add(another(server).nzb, filename="other.nzb", category="movies")
     wait_until(lambda: find(other).state is State.COMPLETED)
-    assert find(nzo_id).state is State.PAUSED
+    assert [find(nzo_id).state for nzo_id in both] == [State.PAUSED] * 2
 
-    assert queue.resume([nzo_id]) == [nzo_id]
-    wait_until(lambda: find(nzo_id).state is State.COMPLETED)
+    server.heal()
+    assert set(queue.resume(both)) == set(both)
+    wait_until(lambda: [find(nzo_id).state for nzo_id in both] == [State.COMPLETED] * 2)
 
 
-def test_stopping_puts_back_what_is_worked_on_and_does_not_wait_for_a_provider(
-    queue: Queue, processor: Processor, server: NewsServer, post: Post, find: Find
-) -> None:
-    server.fail(Fault.SILENCE, commands={"BODY"})
+def work_on_two(
+    queue: Queue,
+    processor: Processor,
+    server: NewsServer,
+    post: Post,
+    store: JobStore,
+    wait_until: WaitUntil,
+) -> list[str]:
+    """Have both workers wait for an article that does not come."""
+    server.fail(Fault.SILENCE, post.message_ids[0], commands={"BODY"})
     processor.start()
-    nzo_id = add(queue, post)
+    ids = [add(queue, post, f"Job {number}") for number in range(2)]
     server.wait_for(lambda counts: counts.stalled)
+    wait_until(lambda: _working(store) == 2)
+    return ids
 
-    began = time.monotonic()
+
+def another(server: NewsServer) -> Post:
+    """Post something that no fault befalls."""
+    post = make_post("Another.Film.mkv", b"another" * 5_000, part_size=7_000)
+    server.add(post)
+    return post
+
+
+@pytest.mark.parametrize("stall_s", [60.0])
+def test_stopping_puts_back_what_is_worked_on_and_does_not_wait_for_a_provider(
+    queue: Queue,
+    processor: Processor,
+    server: NewsServer,
+    post: Post,
+    store: JobStore,
+    find: Find,
+    wait_until: WaitUntil,
+) -> None:
+    both = work_on_two(queue, processor, server, post, store, wait_until)
+
     assert processor.stop()
-    assert time.monotonic() - began < 0.9  # the provider's silence lasts a second
-    item = find(nzo_id)
-    assert (item.state, item.attempts) == (State.QUEUED, 0)
+    for nzo_id in both:
+        assert (find(nzo_id).state, find(nzo_id).attempts) == (State.QUEUED, 0)
 
 
 def test_a_processor_that_never_started_stops(processor: Processor) -> None:
