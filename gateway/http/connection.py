@@ -78,7 +78,7 @@ class Connection(cheroot.HTTPConnection):
         super().__init__(server, sock, self._half)
         self.has_been_readable = False
         self.has_unread_body = False
-        self._aborted = False
+        self.cut_on_close = False
 
     def _half(self, sock: socket.socket, mode: str, _size: int) -> Reader | Writer:
         return Reader(sock) if "r" in mode else Writer(sock, self.timeouts.send_s)
@@ -95,19 +95,21 @@ class Connection(cheroot.HTTPConnection):
 
     def abort(self) -> None:
         """End the connection so that the client sees it was cut; what blocks on it wakes up."""
-        self._aborted = True
+        self.cut_on_close = True
         with suppress(OSError):
             self.socket.shutdown(socket.SHUT_RDWR)
 
     def close(self) -> None:
-        if self._aborted:
-            # No linger: the client gets a reset, and no doubt whether the body was whole.
+        if self.cut_on_close:
+            # No linger and no FIN: the client gets a reset, and cannot take the body for whole.
             with suppress(OSError):
                 self.socket.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
-        elif self.has_unread_body:
-            self._linger()
-        with suppress(OSError):
-            super().close()
+            self.rfile.close()
+        else:
+            if self.has_unread_body:
+                self._linger()
+            with suppress(OSError):
+                super().close()
         self.socket.close()
 
     def discard_body(self, body: Framing) -> bool:

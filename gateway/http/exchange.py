@@ -128,7 +128,8 @@ class Exchange(wsgi.Gateway_10):
             status, sentence, headers = 500, _SENTENCE, []
             logger.error("%s failed", self._name, exc_info=error)
         if self.req.sent_headers:
-            self.connection.abort()
+            # Without a FIN before it: that would be a proper end where no length was declared.
+            self.connection.cut_on_close = True
             raise ClientGone("the response failed after its first byte") from error
         body = f"{sentence}\n".encode()
         self.started_response = False

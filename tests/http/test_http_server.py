@@ -220,6 +220,20 @@ def test_a_body_that_is_not_what_was_declared_ends_in_a_cut_connection(
     assert bodies[0].closings == 1
 
 
+def test_a_body_that_fails_is_no_whole_body_even_where_its_end_is_the_connections(
+    servers: Any,
+) -> None:
+    def app(environ: Environ, start_response: StartResponse) -> Iterator[Chunk]:
+        start_response("200 OK", [])
+        yield b"only5"
+        raise ArticleMissing("430 from all 3 providers")
+
+    client = servers.connect(servers.serve(app))
+    client.send("GET / HTTP/1.0")
+    with pytest.raises(ConnectionResetError):
+        client.everything()
+
+
 def test_a_client_that_resets_before_the_first_chunk_leaves_nothing_open(servers: Any) -> None:
     running, gone = threading.Event(), threading.Event()
     bodies = []
@@ -281,19 +295,32 @@ def test_a_client_that_leaves_in_mid_body_leaves_nothing_open(servers: Any, how:
     assert bodies[0].closings == 1
 
 
-def test_a_request_pipelined_behind_a_reset_one_is_not_run(servers: Any) -> None:
+@pytest.mark.parametrize("when", ["while it runs", "once it is sent"])
+def test_a_request_pipelined_behind_a_reset_one_is_not_run(servers: Any, when: str) -> None:
     seen: list[str] = []
     running, gone, done = threading.Event(), threading.Event(), threading.Event()
 
+    def wait() -> None:
+        running.set()
+        assert gone.wait(10)
+
+    class Body:
+        def __iter__(self) -> Iterator[bytes]:
+            return iter([b"x"])
+
+        def close(self) -> None:
+            if when == "once it is sent":
+                wait()
+
     def app(environ: Environ, start_response: StartResponse) -> Iterable[Chunk]:
         seen.append(environ["PATH_INFO"])
-        if environ["PATH_INFO"] == "/first":
-            running.set()
-            assert gone.wait(10)
-        elif environ["PATH_INFO"] == "/last":
+        start_response("200 OK", [("Content-Length", "1")])
+        if environ["PATH_INFO"] == "/last":
             done.set()
-        start_response("204 No Content", [])
-        return []
+            return [b"x"]
+        if when == "while it runs":
+            wait()
+        return Body()
 
     server = servers.serve(app, responses=1)
     client = servers.connect(server)
@@ -505,6 +532,15 @@ def test_a_large_body_that_nobody_reads_does_not_cost_the_client_its_answer(serv
     finally:
         client.socket.close()
         thread.join()
+
+
+def test_a_client_that_is_still_sending_what_nobody_reads_is_not_reset(servers: Any) -> None:
+    client = servers.connect(servers.serve(ignore))
+    client.send("PUT / HTTP/1.1", "Host: a", f"Content-Length: {30 << 20}")
+    assert client.response().status == 403
+    for _ in range(10):
+        client.socket.sendall(bytes(1 << 20))
+    assert client.everything() == b""
 
 
 @pytest.mark.parametrize("length", ["-5", "+5", "1_0", "five"])
