@@ -17,98 +17,20 @@ from collections.abc import Callable, Sequence
 from concurrent.futures import Executor
 from dataclasses import dataclass
 
-import sabctools
-
 from gateway.errors import ConnectFailed, ConnectionLost, ProviderBusy, ProviderError
+from gateway.usenet.call import Call
 from gateway.usenet.connection import Connection, Exchange, Server, State
-from gateway.usenet.permits import ExtendedSemaphore, Permit, Request, Waiter
+from gateway.usenet.permits import ExtendedSemaphore, Permit, Request
 from gateway.usenet.reactor import Reactor
 
 log = logging.getLogger(__name__)
 
-# A lost connection says little about the provider: it is asked once more before the next one is.
-RETRIES = 1
-# Every refusal for "too many connections" lowers the limit, so this many suffice to settle.
-BUSY_RETRIES = 3
 # After our own closing, a provider may count the old connection for a while.
 FORGIVE_BUSY_S = 10.0
 # A learned limit is tried again after this long.
 RELEARN_S = 180.0
 # Closing what somebody abandoned is limited: dialling is dear, for the provider too.
 CLOSINGS_PER_S = 2
-
-
-class Call:
-    """An exchange on its way: waits for a permit, then for a connection, then for replies.
-
-    *done* is called once, on the dispatcher's thread, unless `cancel` answered True. *responses*
-    are complete or *error* says why not; the permit is back by then.
-    """
-
-    __slots__ = (
-        "_pool",
-        "abandoned",
-        "busy_retries",
-        "connection",
-        "done",
-        "error",
-        "exchange",
-        "expected_bytes",
-        "lines",
-        "permit",
-        "request",
-        "retries",
-        "waiter",
-    )
-
-    def __init__(
-        self,
-        pool: Pool,
-        lines: Sequence[bytes],
-        request: Request,
-        done: Callable[[Call], None],
-        expected_bytes: int,
-    ) -> None:
-        self._pool = pool
-        self.lines = lines
-        self.request = request
-        self.done = done
-        self.expected_bytes = expected_bytes
-        self.retries = RETRIES
-        self.busy_retries = BUSY_RETRIES
-        self.abandoned = False
-        self.waiter: Waiter | None = None
-        self.permit: Permit | None = None
-        self.connection: Connection | None = None
-        self.exchange: Exchange | None = None
-        self.error: ProviderError | None = None
-
-    @property
-    def is_waiting(self) -> bool:
-        """Whether it has no permit yet."""
-        return self.permit is None
-
-    @property
-    def responses(self) -> Sequence[sabctools.NNTPResponse]:
-        return () if self.exchange is None else self.exchange.responses
-
-    def permits_in_words(self) -> str:
-        """Say how the permits stand that it waits for, for an error message."""
-        permits = self._pool.permits.snapshot()
-        waiting = sum(permits.waiting.values())
-        return f"{max(0, permits.free)} of {permits.total} free, {waiting} waiting"
-
-    def promote(self, request: Request) -> None:
-        """Wait in the place of *request* from now on, be it stronger or weaker."""
-        self._pool.promote(self, request)
-
-    def cancel(self) -> bool:
-        """Give it up. True: it had no permit, and *done* will not be called.
-
-        Otherwise what is in flight passes to the pool, which drains the connection or closes
-        it, whichever is sooner done; *done* is called then.
-        """
-        return self._pool.leave(self)
 
 
 @dataclass(frozen=True, slots=True)

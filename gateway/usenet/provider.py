@@ -8,8 +8,9 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from gateway.errors import ConnectionLost, LoginRefused, ProviderBusy, ProviderError
+from gateway.usenet.call import Call
 from gateway.usenet.permits import Request
-from gateway.usenet.pool import Call, Pool
+from gateway.usenet.pool import Pool
 
 # Three failures in 30 s open the breaker for 60 s; each failed probe doubles it, up to 300 s.
 FAILURES = 3

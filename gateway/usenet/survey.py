@@ -12,8 +12,8 @@ import sabctools
 
 from gateway.nzb.extents import Part
 from gateway.usenet.body import refusal
+from gateway.usenet.call import Call
 from gateway.usenet.permits import Request
-from gateway.usenet.pool import Call
 from gateway.usenet.provider import Provider
 from gateway.usenet.replies import Meaning, meaning
 
