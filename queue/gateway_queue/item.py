@@ -9,6 +9,8 @@ serve; a person may pause or delete it at any time. `STEPS` has every step that 
 from __future__ import annotations
 
 import enum
+import secrets
+import string
 from dataclasses import dataclass, field
 
 
@@ -60,6 +62,8 @@ _PAUSES_S = (60, 120, 300, 900, 3_600)
 # An item that has rested for so long, and never heard a verdict, waits for a person.
 PATIENCE_S = 86_400
 
+_ID_LETTERS = string.ascii_lowercase + string.digits
+
 
 def pause_s(attempts: int) -> int:
     """Return how long an item rests that had failed for now *attempts* times before."""
@@ -69,6 +73,11 @@ def pause_s(attempts: int) -> int:
 def rested_s(attempts: int) -> int:
     """Return how long an item has rested in all after *attempts* failures for now."""
     return sum(pause_s(attempt) for attempt in range(attempts))
+
+
+def new_id() -> str:
+    """Return an id that no item has had, of the form of SABnzbd's `nzo_id`."""
+    return "SABnzbd_nzo_" + "".join(secrets.choice(_ID_LETTERS) for _ in range(12))
 
 
 class LetGo(Exception):

@@ -178,7 +178,7 @@ class Processor:
             done = store.finish(item, publish, size=plan.size, took_s=took_s())
             log.info("[Queue] completed '%s' in %.1f s", done.name, took_s())
         except LetGo:
-            self._write(lambda: store.give_back(item), "gave back", "it is wanted no longer")
+            self._write(lambda: store.advance(item, State.QUEUED), "let go of", "not now")
         except ImportFailed as exc:
             fail(str(exc))
         except ArticleDamaged as exc:

@@ -7,8 +7,6 @@ item one gets it. What is added is on the disk before the caller hears of it.
 
 from __future__ import annotations
 
-import secrets
-import string
 import threading
 import time
 from collections.abc import Callable, Collection
@@ -32,6 +30,7 @@ from gateway_queue.item import (
     Priority,
     State,
     before,
+    new_id,
     pause_s,
     rested_s,
 )
@@ -45,8 +44,6 @@ from gateway_queue.listing import (
     item_of,
     queue_page,
 )
-
-_ID_LETTERS = string.ascii_lowercase + string.digits
 
 
 class JobStore:
@@ -82,7 +79,7 @@ class JobStore:
             row = tx.execute(
                 insert(jobs)
                 .values(
-                    nzo_id="SABnzbd_nzo_" + "".join(secrets.choice(_ID_LETTERS) for _ in range(12)),
+                    nzo_id=new_id(),
                     name=name,
                     filename=filename,
                     category=category,
@@ -232,10 +229,6 @@ class JobStore:
                 attempts=item.attempts + 1,
                 not_before=self._clock() + pause_s(item.attempts),
             )
-
-    def give_back(self, item: Item) -> Item:
-        """Put *item* back as if nobody had taken it up. Raises LetGo."""
-        return self.advance(item, State.QUEUED)
 
     def recover(self) -> int:
         """Queue again what a program that died was working on; return how much that was.
