@@ -39,6 +39,7 @@ class Exchange(wsgi.Gateway_10):
         self.env.update(
             {
                 "wsgi.input": io.BufferedReader(self.body, 1 << 16),
+                "wsgi.input_terminated": True,  # it ends by itself, in chunks too
                 "gateway.socket": self.connection.socket,
                 "gateway.connection": self.connection,
             }

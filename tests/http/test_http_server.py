@@ -11,11 +11,12 @@ from typing import Any
 from wsgiref.types import StartResponse
 
 import pytest
+from werkzeug import Request
 
 from gateway.errors import ArticleMissing, ConfigurationError, PermitTimeout
 from gateway.http.server import Server
 from gateway.http.wire import Timeouts
-from gateway.http.wsgi import App, Chunk, Environ
+from gateway.http.wsgi import App, Chunk, Environ, plain
 
 
 def test_an_answer_reaches_the_client_whole(servers: Any, answering: Any) -> None:
@@ -477,6 +478,21 @@ def test_a_chunked_request_body_leaves_the_connection_in_step(servers: Any, app:
             body=b"5;x=y\r\nhello\r\n00a\r\n0123456789\r\n0\r\nTrailer: t\r\n\r\n",
         )
         assert client.response().read() in {b"15", b""}
+
+
+def test_a_form_that_comes_in_chunks_is_read_by_those_who_ask_for_its_length(servers: Any) -> None:
+    def app(environ: Environ, start_response: StartResponse) -> Iterable[Chunk]:
+        return plain(start_response, 200, Request(environ).form.get("mode", "no form"))
+
+    client = servers.connect(servers.serve(app))
+    client.send(
+        "POST / HTTP/1.1",
+        "Host: a",
+        "Content-Type: application/x-www-form-urlencoded",
+        "Transfer-Encoding: chunked",
+        body=b"5\r\nmode=\r\n5\r\nqueue\r\n0\r\n\r\n",
+    )
+    assert client.response().read() == b"queue\n"
 
 
 @pytest.mark.parametrize(
