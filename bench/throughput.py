@@ -15,7 +15,7 @@ import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import trustme
@@ -137,6 +137,8 @@ UNSHAPED = Scenario("unshaped", PostSpec("bench.mkv", 2 * GIB), None, connection
 TLS = Scenario("unshaped-tls", PostSpec("bench.mkv", GIB), None, connections=8, tls=True)
 PREMIUM = Scenario("premium", PostSpec("bench.mkv", 2 * GIB), Shape.premium(), connections=50)
 SLOW = Scenario("slow", PostSpec("bench.mkv", 640 * MIB, 4 * MIB), Shape.slow(), connections=20)
+# Large enough that nothing read ahead of one sample serves another.
+LATENCY = replace(PREMIUM, name="latency", spec=PostSpec("bench.mkv", 8 * GIB))
 MEMORY = Scenario(
     "memory",
     PostSpec("bench.mkv", 4 * GIB),
@@ -212,16 +214,15 @@ def four_streams(results: Results, rounds: int) -> None:
 
 def latencies(results: Results, samples: int) -> None:
     """Measure first bytes on warm connections: an article's beginning, a seek, a replay."""
-    shape, spec = Shape.premium(), PREMIUM.spec
+    shape, spec = Shape.premium(), LATENCY.spec
     assert shape.rate_per_connection is not None
     articles = spec.size // spec.part_size
-    # Far enough from each other that nothing read ahead of one serves another.
     stride = articles // (2 * samples + 1)
     rng = random.Random(7)
     targets = rng.sample([at * stride for at in range(1, 2 * samples + 1)], 2 * samples)
     firsts, seeks, beyond, replays = [], [], [], []
-    with up(PREMIUM) as bench:
-        bench.download(0, 64 * MIB)
+    with up(LATENCY) as bench:
+        bench.download(0, 32 * MIB)
         for cold, sought in zip(targets[::2], targets[1::2], strict=True):
             firsts.append(_first_byte(bench, cold * spec.part_size))
             replays.append(_first_byte(bench, cold * spec.part_size))
