@@ -2,29 +2,24 @@
 
 from __future__ import annotations
 
-import hashlib
-import http.client
-import io
 import os
 import re
 import signal
 import socket
 import subprocess
 import sys
-from base64 import b64encode
 from collections.abc import Iterator
 from pathlib import Path
-from urllib.parse import urlsplit
 
 import pytest
 
-from gateway import demo_run, keys
+from gateway import keys
 from gateway.app import Gateway
 from gateway.cli import main
-from gateway.demo import CLIP_SHA256, make_post
+from gateway.demo import make_post
 from gateway.http.server import Server
 from gateway.http.wsgi import plain
-from gateway.settings import Settings, load
+from gateway.settings import load
 
 NZB = make_post("film.mkv", bytes(5000)).nzb
 
@@ -298,33 +293,3 @@ def test_asking_loads_nothing_of_what_serving_needs() -> None:
         "sys.exit(any(name in sys.modules for name in ('gateway.app', 'sqlalchemy', 'cheroot')))"
     )
     assert subprocess.run([sys.executable, "-c", code], capture_output=True).returncode == 0
-
-
-# demo
-
-
-def test_the_demo_shows_a_clip_that_can_be_watched_as_it_says(
-    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
-    out = io.StringIO()
-    watched: list[str] = []
-
-    def watch() -> None:
-        told = out.getvalue()
-        address = urlsplit(re.search(r"mpv '(.*)'", told)[1])  # type: ignore[index]
-        assert address.hostname is not None
-        connection = http.client.HTTPConnection(address.hostname, address.port, timeout=60)
-        login = b64encode(f"{address.username}:{address.password}".encode()).decode()
-        connection.request("GET", address.path, headers={"Authorization": f"Basic {login}"})
-        with connection.getresponse() as response:
-            assert response.status == 200
-            watched.append(hashlib.sha256(response.read()).hexdigest())
-        connection.close()
-        monkeypatch.setenv("GATEWAY_PORT", str(address.port))
-        monkeypatch.setenv("GATEWAY_API_KEY", re.search(r"key (\w+)", told)[1])  # type: ignore[index]
-        _, listed, _ = run(capsys, "queue")
-        assert "History: 1" in listed
-        assert " Completed " in listed[-1]
-
-    demo_run.show(Settings(port=0), out, watch)
-    assert watched == [CLIP_SHA256]
