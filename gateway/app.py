@@ -60,6 +60,7 @@ class Gateway:
                 stall_s=settings.read_timeout / 3,
                 connect_timeout_s=min(10.0, settings.read_timeout / 3),
             )
+            after_usenet = stack.enter_context(ExitStack())
             stack.callback(usenet.close)
             streams = Streams(
                 usenet.source,
@@ -80,6 +81,8 @@ class Gateway:
                 connections=lambda: _shares_in_words(usenet, settings),
             )
             stack.callback(self.processor.stop)
+            # A worker that waits for a silent provider ends when the connections do.
+            after_usenet.callback(self.processor.stop, 1.0)
             queue = Queue(store, self.processor)
             dav = make_webdav_app(
                 library,
