@@ -1,0 +1,1 @@
+"""The gateway's own face: the JSON API at /api/gateway, for dashboards and scripts."""
