@@ -36,6 +36,9 @@ from gateway.errors import (
 BUFFER = 256 * 1024
 # One readable connection may take this many bytes before the others get their turn.
 TURN = 4 * BUFFER
+# What marks a reply as asked for. Not the exchange: reply and exchange would hold each other,
+# and the article with them until the garbage collector comes by.
+_ASKED = object()
 
 
 class State(enum.Enum):
@@ -98,10 +101,7 @@ class Exchange:
         return len(self.responses) == len(self.lines)
 
     def report(self) -> None:
-        """Call *finished*, and let go of it: what holds the exchange holds no cycle then.
-
-        A cycle would keep a whole article until the garbage collector comes by.
-        """
+        """Call *finished*, and let go of it, or call and exchange would hold each other."""
         finished, self.finished = self.finished, _ignore
         finished(self)
 
@@ -118,7 +118,7 @@ class Connection:
         self.state = State.NEW
         self.socket: socket.socket | None = None
         self.in_flight: deque[Exchange] = deque()
-        self.progress_at = 0.0  # when bytes last arrived, or a command was sent while idle
+        self.progress_at = 0.0  # when it was dialled, bytes last arrived, or a command was sent
         self.login_s = 0.0  # what it took from the first look-up to READY
         self._decoder = sabctools.Decoder(BUFFER)
         self._outgoing = bytearray()
@@ -154,7 +154,8 @@ class Connection:
             raise
         assert self.socket is not None
         self.socket.setblocking(False)
-        self.login_s = time.monotonic() - began
+        self.progress_at = time.monotonic()
+        self.login_s = self.progress_at - began
         self._move(State.READY)
 
     def _open_socket(self, timeout_s: float) -> None:
@@ -220,7 +221,7 @@ class Connection:
         self.progress_at = exchange.sent_at = time.monotonic()
         self.in_flight.append(exchange)
         for line in exchange.lines:
-            self._decoder.expect(exchange)
+            self._decoder.expect(_ASKED)
             self._outgoing += line
 
     def flush(self) -> bool:
@@ -259,11 +260,11 @@ class Connection:
         return True
 
     def _take(self, response: sabctools.NNTPResponse, completed: list[Exchange]) -> None:
-        exchange = response.context
-        if not isinstance(exchange, Exchange) or response.status_code < 100:
+        if response.context is not _ASKED or response.status_code < 100:
             # Unasked for: a goodbye (400, 205), or a stream that is out of step.
             line = (response.message or "")[:80]
             raise ConnectionLost(f"{self.server!r} said {line!r} without being asked")
+        exchange = self.in_flight[0]  # replies come in the order of the commands
         exchange.responses.append(response)
         if exchange.is_complete:
             self.in_flight.popleft()
