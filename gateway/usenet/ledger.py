@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from operator import attrgetter
 from typing import Any, Generic, TypeVar
 
+from gateway.usenet.permit_figures import Use
 from gateway.usenet.workload import Reservation, Workload
 
 
@@ -27,6 +28,14 @@ class Request:
     reservation: Reservation | None
     demand: bool = True
     required_available: int | None = None
+
+    def check(self, total: int) -> None:
+        """Raise ValueError if so many can never stay free beside one of *total*."""
+        number = self.required_available
+        if number and not 0 <= number < total:  # 0 is met by any permit, whatever the total
+            raise ValueError(
+                f"required_available={number} of a total of {total} cannot be met: 0 <= n < total"
+            )
 
 
 class Account:
@@ -155,6 +164,14 @@ class Ledger(Generic[W]):
         self.held += 1
         self.held_by[workload] += 1
         self.accounts[workload][reservation.stream] = account
+
+    def uses(self) -> list[Use]:
+        """Return who holds or waits, by workload and stream."""
+        return [
+            Use(Reservation(workload, stream), account.held, account.ahead, account.waiting)
+            for workload in Workload
+            for stream, account in self.accounts[workload].items()
+        ]
 
     def _remove(self, line: Line[W], index: int) -> W:
         waiter: W = line.waiters.pop(index)

@@ -11,8 +11,8 @@ from __future__ import annotations
 import math
 import threading
 import time
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from bisect import bisect_left
+from collections.abc import Callable, Sequence
 
 from gateway.errors import PermitTimeout
 from gateway.usenet.handover import (
@@ -26,6 +26,7 @@ from gateway.usenet.handover import (
     deliver,
 )
 from gateway.usenet.ledger import Ledger, Request
+from gateway.usenet.permit_figures import WAIT_BOUNDS_S, PermitsSnapshot, Use, Waits
 from gateway.usenet.shares import Fixed, Policy
 from gateway.usenet.workload import Reservation, Workload, current
 
@@ -34,25 +35,6 @@ __all__ = ["ExtendedSemaphore", "Permit", "PermitsSnapshot", "Request", "Waiter"
 # Looked up once: an enum's attribute costs more than the rest of a comparison.
 HELD, RELEASED = PermitState.HELD, PermitState.RELEASED
 WAITING, GRANTED, CANCELLED = WaiterState.WAITING, WaiterState.GRANTED, WaiterState.CANCELLED
-
-
-@dataclass(frozen=True, slots=True)
-class PermitsSnapshot:
-    """The books of one instant. *required*: the thresholds in force for each workload.
-
-    *granted* counts from the start, with those that their receiver *declined*. *unattributed*:
-    requests without a reservation, expected 0.
-    """
-
-    total: int
-    free: int
-    held: Mapping[Workload, int]
-    waiting: Mapping[Workload, int]
-    granted: Mapping[Workload, int]
-    required: Mapping[Workload, int]
-    declined: int
-    double_releases: int
-    unattributed: int
 
 
 class ExtendedSemaphore:
@@ -81,7 +63,7 @@ class ExtendedSemaphore:
         self._lock = threading.Lock()
         self._ledger: Ledger[Waiter] = Ledger(total)
         self._arrivals = 0
-        self._granted_by = [0 for _ in Workload]
+        self._waits = [Waits() for _ in Workload]
         self._declined = 0
         self._double_releases = 0
         self._unattributed = 0
@@ -172,21 +154,38 @@ class ExtendedSemaphore:
             served = self._grant()
         deliver(served)
 
+    def use(self, policy: Policy) -> None:
+        """Decide by *policy* from now on, and serve whomever it lets in now. Cuts nobody."""
+        with self._lock:
+            self._policy = policy
+            served = self._grant()
+        deliver(served)
+
     def snapshot(self) -> PermitsSnapshot:
         """Return the books of this instant."""
         with self._lock:
-            ledger = self._ledger
+            ledger, policy = self._ledger, self._policy
+            limits = policy.limits(ledger.total)
+            waits = {w: self._waits[w].snapshot() for w in Workload}
             return PermitsSnapshot(
                 total=ledger.total,
                 free=ledger.total - ledger.held,
                 held={w: ledger.held_by[w] for w in Workload},
                 waiting={w: ledger.waiting_by[w] for w in Workload},
-                granted={w: self._granted_by[w] for w in Workload},
-                required={w: self._policy.required_available(ledger, w) for w in Workload},
+                granted={w: waits[w].count for w in Workload},
+                required={w: policy.required_available(ledger, w) for w in Workload},
+                guarantee={w: limits.guarantee[w] for w in Workload},
+                cap={w: limits.cap[w] for w in Workload},
+                waits=waits,
                 declined=self._declined,
                 double_releases=self._double_releases,
                 unattributed=self._unattributed,
             )
+
+    def uses(self) -> list[Use]:
+        """Return who holds permits or waits for them now, by workload and stream."""
+        with self._lock:
+            return self._ledger.uses()
 
     # Under the lock
 
@@ -205,30 +204,26 @@ class ExtendedSemaphore:
             if line is None:
                 break
             waiter = ledger.serve(line)
-            permit = Permit(self, waiter.reservation, line.demand, now - waiter.since)
+            waited_s = now - waiter.since
+            permit = Permit(self, waiter.reservation, line.demand, waited_s)
             permit.account = line.account
             permit.state = HELD
             waiter.permit = permit
             waiter.state = GRANTED
-            self._granted_by[line.workload] += 1
+            waits = self._waits[line.workload]
+            waits.counts[bisect_left(WAIT_BOUNDS_S, waited_s)] += 1
+            waits.sum_s += waited_s
             served.append(waiter)
         return served
 
     def _enter(self, waiter: Waiter) -> None:
-        self._check_number(waiter.request)
+        waiter.request.check(self._ledger.total)
         if waiter.request.reservation is None:
             self._unattributed += 1
         self._arrivals += 1
         waiter.arrival = self._arrivals
         waiter.since = self._clock()
         self._ledger.enter(waiter)
-
-    def _check_number(self, request: Request) -> None:
-        number, total = request.required_available, self._ledger.total
-        if number and not 0 <= number < total:  # 0 is met by any permit, whatever the total
-            raise ValueError(
-                f"required_available={number} of a total of {total} cannot be met: 0 <= n < total"
-            )
 
     # What permits and waiters ask for; every change ends in `_grant`
 
@@ -257,7 +252,7 @@ class ExtendedSemaphore:
         with self._lock:
             if waiter.state is not WAITING:
                 return False
-            self._check_number(request)
+            request.check(self._ledger.total)
             if request.reservation is None and waiter.request.reservation is not None:
                 self._unattributed += 1
             self._ledger.leave(waiter)

@@ -16,30 +16,15 @@ order alone keeps the formula. The tests compare both.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
-from typing import Protocol
 
 from gateway.errors import ConfigurationError
 from gateway.usenet.ledger import Ledger, Line, W
+from gateway.usenet.policy import Limits, Policy
 from gateway.usenet.workload import Workload
 
+__all__ = ["Fixed", "Limits", "Policy", "Shares"]
+
 STREAM, QUEUE, HEALTH = (int(workload) for workload in Workload)
-
-
-class Policy(Protocol):
-    """Decides, from the books of one semaphore, who is served next. Pure, and shared by all."""
-
-    def choose(self, ledger: Ledger[W], now: float) -> Line[W] | None:
-        """Return the line whose first waiter gets the next free permit, None if nobody may.
-
-        Asked only while a permit is free. A waiter that came with a number of its own is served
-        only while more than that are free; the policy's caps and thresholds do not touch it.
-        """
-        ...
-
-    def required_available(self, ledger: Ledger[W], workload: Workload) -> int:
-        """Return how many permits *workload* must leave free at this moment."""
-        ...
 
 
 class Fixed:
@@ -59,6 +44,15 @@ class Fixed:
             return 0
         return max(0, ledger.total - self._max_queue_connections)
 
+    def limits(self, total: int) -> Limits:
+        """Return no guarantees, and the one cap for all together as that of each."""
+        cap = total if self._max_queue_connections is None else self._max_queue_connections
+        cap = min(cap, total)
+        return Limits((0, 0, 0), (cap, cap, cap), (0, 0, 0))
+
+    def check(self, totals: Mapping[str, int]) -> None:
+        """Refuse nothing: a limit above what a provider has limits nobody there."""
+
     def choose(self, ledger: Ledger[W], now: float) -> Line[W] | None:  # noqa: ARG002 - Policy
         """Return the line of whoever came first among those whose threshold is met."""
         free = ledger.total - ledger.held
@@ -72,15 +66,6 @@ class Fixed:
                 if first is None or line.waiters[0].arrival < first.waiters[0].arrival:
                     first = line
         return first
-
-
-@dataclass(frozen=True, slots=True)
-class Limits:
-    """What applies to one total, by workload. *entitled* is min(guarantee, cap)."""
-
-    guarantee: tuple[int, int, int]
-    cap: tuple[int, int, int]
-    entitled: tuple[int, int, int]
 
 
 class Shares:

@@ -675,36 +675,29 @@ LIMIT = st.one_of(st.none(), st.integers(0, 6))
 CAP = st.one_of(st.none(), st.integers(1, 6))
 
 
+@st.composite
+def policies(draw: st.DrawFn) -> tuple[Policy, int | None]:
+    """Draw a policy, and what it allows one stream to read ahead."""
+    caps, per_stream = draw(st.tuples(CAP, CAP)), draw(CAP)
+    if draw(st.booleans()):
+        return Fixed(draw(CAP)), per_stream
+    stream, queue, health = draw(st.tuples(LIMIT, LIMIT, LIMIT))
+    # the constructor refuses a guarantee above its own cap
+    queue = queue if queue is None or caps[0] is None else min(queue, caps[0])
+    health = health if health is None or caps[1] is None else min(health, caps[1])
+    chosen = Shares(stream, queue, health, *caps, max_connections_per_stream=per_stream)
+    return chosen, per_stream
+
+
 class SemaphoreMachine(RuleBasedStateMachine):
     """Every step is done by the semaphore and by the model; both must deliver the same."""
 
-    @initialize(
-        total=st.integers(0, 8),
-        policy=st.sampled_from(["none", "fixed", "shares"]),
-        guarantees=st.tuples(LIMIT, LIMIT, LIMIT),
-        caps=st.tuples(CAP, CAP),
-        per_stream=CAP,
-    )
-    def start(
-        self,
-        total: int,
-        policy: str,
-        guarantees: tuple[int | None, int | None, int | None],
-        caps: tuple[int | None, int | None],
-        per_stream: int | None,
-    ) -> None:
-        chosen: Policy = Fixed()
-        if policy == "fixed":
-            chosen = Fixed(caps[0])
-        elif policy == "shares":
-            stream, queue, health = guarantees
-            # the constructor refuses a guarantee above its own cap
-            queue = queue if queue is None or caps[0] is None else min(queue, caps[0])
-            health = health if health is None or caps[1] is None else min(health, caps[1])
-            chosen = Shares(stream, queue, health, *caps, max_connections_per_stream=per_stream)
-        self.model = Reference(total, chosen, 2.0, per_stream)
+    @initialize(total=st.integers(0, 8), chosen=st.one_of(policies(), st.none()))
+    def start(self, total: int, chosen: tuple[Policy, int | None] | None) -> None:
+        policy, per_stream = chosen or (Fixed(), None)
+        self.model = Reference(total, policy, 2.0, per_stream)
         self.semaphore = ExtendedSemaphore(
-            total, None if policy == "none" else chosen, clock=lambda: self.model.now
+            total, policy if chosen else None, clock=lambda: self.model.now
         )
         self.names = count()
         self.delivered: list[int] = []
@@ -847,6 +840,13 @@ class SemaphoreMachine(RuleBasedStateMachine):
         self.model.total = total
         expected = self.model.settle()
         self.semaphore.resize(total)
+        self.check(expected)
+
+    @rule(chosen=policies())
+    def use(self, chosen: tuple[Policy, int | None]) -> None:
+        self.model.policy, self.model.per_stream = chosen
+        expected = self.model.settle()
+        self.semaphore.use(chosen[0])
         self.check(expected)
 
     @rule(seconds=st.sampled_from([0.5, 1.0, 2.5]))
