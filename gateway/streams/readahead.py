@@ -12,7 +12,7 @@ NZB. The ends of runs (volumes of an archive) are passed as if they were not the
 from __future__ import annotations
 
 import threading
-from dataclasses import dataclass
+from typing import NamedTuple
 
 from gateway.streams.budget import Budget
 from gateway.streams.layout import Layout, Piece
@@ -23,8 +23,7 @@ _AHEAD_PER_BYTE_READ = 2
 LEAST_LIMIT = 64 << 20
 
 
-@dataclass(frozen=True, slots=True)
-class _Ahead:
+class _Ahead(NamedTuple):
     """One article asked for ahead of the reader, and the bytes charged for it."""
 
     piece: Piece

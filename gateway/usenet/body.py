@@ -8,7 +8,7 @@ held against what is known (yEnc 1.3; an article without a CRC is accepted on si
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
+from typing import NamedTuple
 
 import sabctools
 
@@ -25,8 +25,7 @@ from gateway.usenet.replies import Meaning, meaning
 _ECHOED = re.compile(r"<([^<>]+)>")
 
 
-@dataclass(frozen=True, slots=True)
-class Body:
+class Body(NamedTuple):
     """One decoded article. *data* is shared by all who asked for it: nobody may change it.
 
     It carries [begin, end) of a posted file of *size* bytes which the poster called *name*.

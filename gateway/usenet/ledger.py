@@ -8,16 +8,14 @@ their arrival, so that a decision looks at one head for each line, however many 
 from __future__ import annotations
 
 from bisect import bisect_left, insort
-from dataclasses import dataclass
 from operator import attrgetter
-from typing import Any, Generic, TypeVar
+from typing import Any, Generic, NamedTuple, TypeVar
 
 from gateway.usenet.permit_figures import Use
 from gateway.usenet.workload import Reservation, Workload
 
 
-@dataclass(frozen=True, slots=True)
-class Request:
+class Request(NamedTuple):
     """A wish for one permit.
 
     *reservation* says who asks; None is taken for HEALTH and counted as unattributed. *demand*:
