@@ -29,7 +29,8 @@ from gateway.streams.layout import Layout
 from gateway.streams.streams import Streams
 from gateway.usenet.client import Account, UsenetClient
 from gateway.usenet.permits import ExtendedSemaphore
-from gateway.usenet.shares import Fixed, Policy, Shares
+from gateway.usenet.policy import Policy
+from gateway.usenet.shares import Fixed, Shares
 from gateway.usenet.workload import Workload, new_stream
 
 CONNECTIONS = 50

@@ -12,7 +12,8 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from gateway.usenet.permits import ExtendedSemaphore, Permit, Request
-from gateway.usenet.shares import Fixed, Policy, Shares
+from gateway.usenet.policy import Policy
+from gateway.usenet.shares import Fixed, Shares
 from gateway.usenet.workload import Reservation, Workload
 
 SEED = 20250101

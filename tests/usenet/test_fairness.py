@@ -8,7 +8,8 @@ import pytest
 
 from bench.model import RULES, Crew, Rule, run
 from gateway.usenet.permits import ExtendedSemaphore, Permit, Request
-from gateway.usenet.shares import Fixed, Policy, Shares
+from gateway.usenet.policy import Policy
+from gateway.usenet.shares import Fixed, Shares
 from gateway.usenet.workload import Reservation, Workload
 
 STREAM, QUEUE, HEALTH = Workload
