@@ -182,6 +182,7 @@ class ArticleSource:
         try:
             body = read_body(call.responses[0], part, message_id, provider.name)
         except ArticleDamaged as exc:
+            provider.tally.damaged += 1
             with self.lock:
                 flight.damage = exc
         except ProviderError as exc:
@@ -190,6 +191,7 @@ class ArticleSource:
                 flight.unknown = exc
         else:
             if body is not None:
+                provider.tally.articles += 1
                 self._end(flight, body=body)
                 return
             with self.lock:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import enum
 import threading
 import time
 from collections.abc import Callable, Sequence
@@ -11,6 +12,7 @@ from gateway.errors import ConnectionLost, LoginRefused, ProviderBusy, ProviderE
 from gateway.usenet.call import Call
 from gateway.usenet.permits import Request
 from gateway.usenet.pool import Pool
+from gateway.usenet.tally import Tally
 
 # Three failures in 30 s open the breaker for 60 s; each failed probe doubles it, up to 300 s.
 FAILURES = 3
@@ -21,6 +23,23 @@ LONGEST_PAUSE_S = 300.0
 BURST_S = 1.0
 # A probe that has not ended after this long is given up on.
 PROBE_S = 30.0
+
+
+class BreakerState(enum.StrEnum):
+    """Whether a provider is asked."""
+
+    CLOSED = "closed"  # it is
+    OPEN = "open"  # it is not, until its pause is over
+    PROBING = "probing"  # the pause is over: one exchange tries whether it serves again
+
+
+@dataclass(frozen=True, slots=True)
+class BreakerStatus:
+    """Whether a provider is asked; if not, why, and for how many seconds still."""
+
+    state: BreakerState
+    reason: str | None
+    pause_s: float
 
 
 class Breaker:
@@ -53,6 +72,15 @@ class Breaker:
                 self._probe_until = now + PROBE_S
                 return None
             return self._reason
+
+    def status(self) -> BreakerStatus:
+        """Return how it stands, without becoming the probe."""
+        with self._lock:
+            if not self._pause_s:
+                return BreakerStatus(BreakerState.CLOSED, None, 0.0)
+            left_s = max(0.0, self._until - self._clock())
+            state = BreakerState.OPEN if left_s else BreakerState.PROBING
+            return BreakerStatus(state, str(self._reason), left_s)
 
     def succeeded(self) -> None:
         """The provider answered, whatever it said about the article."""
@@ -107,6 +135,7 @@ class Provider:
     def __init__(self, rank: Rank, pool: Pool, breaker: Breaker) -> None:
         self.rank = rank
         self.pool = pool
+        self.tally = Tally()
         self._breaker = breaker
         self.knows_stat = True  # False once it answered STAT with 500: HEAD is sent instead
 
@@ -117,6 +146,10 @@ class Provider:
     @property
     def is_backup(self) -> bool:
         return self.rank.backup
+
+    def breaker(self) -> BreakerStatus:
+        """Return whether it is asked at the moment."""
+        return self._breaker.status()
 
     def refusal(self) -> ProviderError | None:
         """Return why this provider is not asked now, None if it is: then `submit` must follow."""
@@ -144,8 +177,12 @@ class Provider:
 
     def _judge(self, call: Call) -> None:
         if call.error is None:
+            self.tally.answered(call)
             self._breaker.succeeded()
-        elif call.abandoned and isinstance(call.error, ConnectionLost):
+            return
+        if not call.abandoned:
+            self.tally.failed(call.error)
+        if call.abandoned and isinstance(call.error, ConnectionLost):
             self._breaker.unknown()
         elif isinstance(call.error, ProviderBusy) and self.pool.status().live:
             self._breaker.unknown()  # it serves others of ours: full, not ill
