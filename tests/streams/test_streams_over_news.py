@@ -184,7 +184,7 @@ def test_a_viewer_who_leaves_while_the_provider_is_silent_leaves_at_once(
 def test_a_stream_that_outlives_its_scope_asks_every_provider_under_its_reservation(
     film: Post, make_streams: Opener
 ) -> None:
-    # The reading takes longer than the time-out of a read, which is for each article anew.
+    # The reading takes longer than every time-out: each is for one article, or one step.
     timeout_s = 0.5
     with ExitStack() as stack:
         line = Shape(round_trip_s=0.01, rate_total=len(FILM))
@@ -196,10 +196,18 @@ def test_a_stream_that_outlives_its_scope_asks_every_provider_under_its_reservat
                 [
                     Account("big", big.host, big.port, connections=50),
                     Account("small", small.host, small.port, connections=8, priority=1),
-                ]
+                ],
+                stall_s=timeout_s,
+                connect_timeout_s=timeout_s,
             )
         )
-        streams = make_streams(client.source, read_timeout_s=timeout_s, connections=58)
+        streams = make_streams(
+            client.source,
+            # Little, so that no article waits long behind others on so slow a line.
+            readahead_budget=20 * PART,
+            read_timeout_s=timeout_s,
+            connections=58,
+        )
         with scope(Reservation(Workload.QUEUE)):
             stream = streams.open(layout_of(film))
         began = time.monotonic()
