@@ -17,6 +17,7 @@ from gateway.usenet.connection import Server
 from gateway.usenet.permits import ExtendedSemaphore
 from gateway.usenet.policy import Policy
 from gateway.usenet.pool import Pool
+from gateway.usenet.pool_status import BusyLog
 from gateway.usenet.provider import Breaker, Provider, Rank
 from gateway.usenet.reactor import Reactor
 from gateway.usenet.shares import Shares
@@ -62,7 +63,8 @@ class UsenetClient:
         self.policy = policy or Shares()
         self.policy.check({account.name: account.connections for account in accounts})
         self._changing = threading.Lock()
-        self._reactor = Reactor(stall_s=stall_s, idle_s=idle_s)
+        self._logs: list[BusyLog] = []
+        self._reactor = Reactor(stall_s=stall_s, idle_s=idle_s, ticked=self._ticked)
         self._dialler = ThreadPoolExecutor(DIALLERS, thread_name_prefix="usenet-dial")
         self.pools = {
             account.name: Pool(
@@ -77,6 +79,7 @@ class UsenetClient:
             )
             for account in accounts
         }
+        self._logs = [BusyLog(pool, clock) for pool in self.pools.values()]
         self.source = ArticleSource(
             [
                 Provider(
@@ -122,6 +125,10 @@ class UsenetClient:
             pool.stop()
         self._reactor.stop()
         self._dialler.shutdown(cancel_futures=True)
+
+    def _ticked(self) -> None:
+        for each in self._logs:
+            each.look()
 
     def __enter__(self) -> Self:
         return self

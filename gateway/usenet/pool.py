@@ -15,12 +15,12 @@ import time
 from collections import deque
 from collections.abc import Callable, Sequence
 from concurrent.futures import Executor
-from dataclasses import dataclass
 
 from gateway.errors import ConnectFailed, ConnectionLost, ProviderBusy, ProviderError
 from gateway.usenet.call import Call
 from gateway.usenet.connection import Connection, Exchange, Server, State
 from gateway.usenet.permits import ExtendedSemaphore, Permit, Request
+from gateway.usenet.pool_status import PoolStatus, log_request
 from gateway.usenet.reactor import Reactor
 
 log = logging.getLogger(__name__)
@@ -31,17 +31,6 @@ FORGIVE_BUSY_S = 10.0
 RELEARN_S = 180.0
 # Closing what somebody abandoned is limited: dialling is dear, for the provider too.
 CLOSINGS_PER_S = 2
-
-
-@dataclass(frozen=True, slots=True)
-class PoolStatus:
-    """How a pool stands: *limit* may be below *configured* when the provider taught us less."""
-
-    configured: int
-    limit: int
-    live: int
-    idle: int
-    dialling: int
 
 
 class Pool:
@@ -78,6 +67,7 @@ class Pool:
         self._relearn_at = math.inf
         self._login_s = 0.0
         self._s_per_byte = 0.0
+        self._received = 0
         self._stopped = False
 
     def submit(
@@ -135,7 +125,14 @@ class Pool:
     def status(self) -> PoolStatus:
         with self._lock:
             live = len(self._live) + self._dialling
-            return PoolStatus(self._configured, self._limit, live, len(self._idle), self._dialling)
+            return PoolStatus(
+                self._configured,
+                self._limit,
+                live,
+                len(self._idle),
+                self._dialling,
+                self._received,
+            )
 
     def stop(self) -> None:
         """Dial no more, and close what is idle; the reactor closes the rest when it stops."""
@@ -148,9 +145,8 @@ class Pool:
     # -- permit, then connection ------------------------------------------------------------------
 
     def _ask(self, call: Call) -> None:
-        if log.isEnabledFor(logging.DEBUG):
-            self._log_request(call)
         request = call.request
+        log_request(self, request)
         waiter = self.permits.submit(request, lambda permit: self._granted(call, permit))
         with self._lock:
             call.waiter = waiter
@@ -218,9 +214,10 @@ class Pool:
     # -- on the dispatcher's thread ---------------------------------------------------------------
 
     def _finished(self, call: Call, connection: Connection, exchange: Exchange) -> None:
-        if exchange.error is None and exchange.received:
-            took = self._clock() - exchange.sent_at
-            with self._lock:
+        with self._lock:
+            self._received += exchange.received
+            if exchange.error is None and exchange.received:
+                took = self._clock() - exchange.sent_at
                 self._s_per_byte = _average(self._s_per_byte, took / exchange.received)
         self._put_back(call, connection, exchange.error)
 
@@ -291,19 +288,6 @@ class Pool:
         for connection in closing:
             self._reactor.close(connection)
         self.permits.resize(limit)
-
-    def _log_request(self, call: Call) -> None:
-        status, permits = self.status(), self.permits.snapshot()
-        log.debug(
-            "[ConnPool] %s: requesting connection for %s: "
-            "Live=%d Idle=%d Active=%d Available=%d Waiting=%d",
-            self.name, _asker(call.request), status.live,
-            status.idle, status.live - status.idle, permits.free, sum(permits.waiting.values()),
-        )  # fmt: skip
-
-
-def _asker(request: Request) -> str:
-    return "nobody" if request.reservation is None else request.reservation.workload.name.title()
 
 
 def _average(old: float, new: float) -> float:

@@ -33,12 +33,19 @@ class Reactor:
     """Drives connections.
 
     *stall_s* without a byte while replies are awaited ends a connection as lost; one with
-    nothing in flight for *idle_s* is closed.
+    nothing in flight for *idle_s* is closed. *ticked* is called about once a second, as a report.
     """
 
-    def __init__(self, *, stall_s: float = 10.0, idle_s: float = 120.0) -> None:
+    def __init__(
+        self,
+        *,
+        stall_s: float = 10.0,
+        idle_s: float = 120.0,
+        ticked: Callable[[], None] | None = None,
+    ) -> None:
         self._stall_s = stall_s
         self._idle_s = idle_s
+        self._ticked = ticked
         self._selector = selectors.DefaultSelector()
         self._closed: dict[Connection, Closed] = {}
         self._more: deque[Connection] = deque()  # readable still: had more than their turn
@@ -112,6 +119,8 @@ class Reactor:
             now = time.monotonic()
             if now >= tick_at:
                 self._drop_quiet(now)
+                if self._ticked is not None:
+                    self._reports.put(self._ticked)
                 tick_at = now + TICK_S
             timeout = 0.0 if self._more else tick_at - now
             for key, events in self._selector.select(timeout):
