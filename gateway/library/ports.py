@@ -6,6 +6,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
+from gateway.library.entries import FileEntry
+from gateway.library.health import FileHealth, Round
+
 
 @dataclass(frozen=True, slots=True)
 class QueuedDocument:
@@ -47,4 +50,80 @@ class Intake(Protocol):
 
     def remove(self, nzo_id: str) -> bool:
         """Take an item out of the queue, at work or not; False if there is none of that id."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class RunningCheck:
+    """The check under way: of *articles*, so many are *done*. *asked*: somebody asked for it."""
+
+    file: FileEntry
+    articles: int
+    done: int
+    asked: bool
+
+
+@dataclass(frozen=True, slots=True)
+class CheckRequest:
+    """What somebody asked to be checked: of *files*, so many are *done*."""
+
+    id: str
+    files: int
+    done: int
+    is_finished: bool
+
+
+@dataclass(frozen=True, slots=True)
+class RoundStatus:
+    """The latest round over the library, None if there was none; *left* of its files are to come.
+
+    *interval_s* lies between the beginnings of two rounds; 0: there are none.
+    """
+
+    latest: Round | None
+    left: int
+    interval_s: float
+
+
+@dataclass(frozen=True, slots=True)
+class CheckStatus:
+    """What is being checked. *requests*: those that are not finished, and the last that are."""
+
+    running: RunningCheck | None
+    requests: tuple[CheckRequest, ...]
+    round: RoundStatus
+
+
+@dataclass(frozen=True, slots=True)
+class CheckResults:
+    """What is known about files. *after*: where the next page begins; None: this is the last."""
+
+    files: Sequence[FileHealth]
+    after: int | None
+
+
+class Checks(Protocol):
+    """Where the health of files is asked for. Every method raises StorageError."""
+
+    def start(self, releases: Sequence[str] = ()) -> CheckRequest:
+        """Check these releases ("name" or "category/name") now, or the whole library if none.
+
+        They go before all that is checked by itself, releases before the whole library. Raises
+        NotInLibrary, with names that are like it, if there is no such release; nothing is
+        checked then.
+        """
+        ...
+
+    def status(self) -> CheckStatus:
+        """Return what is being checked at this moment."""
+        ...
+
+    def results(
+        self, releases: Sequence[str] = (), *, after: int = 0, limit: int = 500
+    ) -> CheckResults:
+        """Return what is known about the files of these releases, or of the library's if none.
+
+        Of the library's a page of at most *limit* releases, the first from *after* 0 on. Raises
+        NotInLibrary.
+        """
         ...

@@ -1,4 +1,4 @@
-"""The tables of the library and of the queue.
+"""The tables of the library, of the checks and of the queue.
 
 One description for all databases; the migrations in `migrations/versions` bring a database
 here, and a test keeps the two equal. What is large lies in the last column of its row: SQLite
@@ -28,7 +28,7 @@ from sqlalchemy import (
     text,
 )
 
-REVISION = "0001"
+REVISION = "0002"
 """The schema that this program works with: the newest of `migrations/versions`."""
 
 metadata = MetaData(
@@ -83,6 +83,34 @@ files = Table(
     Column("etag", Text, nullable=False),
     Column("runs", LargeBinary, nullable=False),
     UniqueConstraint("release_id", "folder", "name"),
+)
+
+# What checks of a file have found: see `gateway.library.health`. A row for every file.
+checks = Table(
+    "checks",
+    metadata,
+    Column("file_id", Text, ForeignKey("files.id", ondelete="CASCADE"), primary_key=True),
+    Column("checked_at", Float, nullable=False, server_default=text("0")),  # 0: never
+    Column("decided_at", Float),
+    Column("verdict", Text, nullable=False, server_default=text("'unknown'")),
+    Column("articles", Integer, nullable=False, server_default=text("0")),
+    Column("missing", Integer, nullable=False, server_default=text("0")),
+    Column("unknown", Integer, nullable=False, server_default=text("0")),
+    Column("reason", Text, nullable=False, server_default=text("''")),
+    Column("holes", Text, nullable=False, server_default=text("''")),
+)
+
+# Whose check is longest ago, with all that is needed to find the file.
+Index("ix_checks_checked_at", checks.c.checked_at, checks.c.file_id)
+
+check_rounds = Table(
+    "check_rounds",
+    metadata,
+    Column("id", _RowId, primary_key=True),
+    Column("began", Float, nullable=False),
+    Column("ended", Float),  # none: under way
+    Column("reason", Text, nullable=False, server_default=text("''")),  # why it was stopped
+    sqlite_autoincrement=True,
 )
 
 jobs = Table(

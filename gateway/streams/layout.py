@@ -19,7 +19,7 @@ from dataclasses import dataclass
 from itertools import accumulate
 
 from gateway.errors import ArticleDamaged
-from gateway.nzb.extents import Extent, PartTable, Run
+from gateway.nzb.extents import Extent, Part, PartTable, Run
 
 # Interpolation finds an offset in one or two steps unless sizes are wild; then halving, which
 # takes log2(parts), is the better way, and it always ends.
@@ -111,6 +111,39 @@ class Layout:
         if piece.run + 1 < len(self._runs):
             return self._find(piece.run + 1, self._runs[piece.run + 1].offset)
         return None
+
+    def touched(self) -> list[tuple[int, range]]:
+        """Return all parts that hold bytes of the file, as ranges by posted file, none twice.
+
+        In ascending order. Where sizes are irregular a guess decides on the parts in which a run
+        begins and ends; a run over a whole posted file has all of them.
+        """
+        spans: dict[int, list[range]] = {}
+        with _irregular:
+            for run in self._runs:
+                table = self._tables[run.posted]
+                first, last = table.find(run.offset), table.find(run.offset + run.length - 1)
+                spans.setdefault(run.posted, []).append(range(first, last + 1))
+        touched: list[tuple[int, range]] = []
+        for posted in sorted(spans):
+            open_ = range(0)
+            for span in sorted(spans[posted], key=lambda one: one.start):
+                if open_ and span.start <= open_.stop:
+                    open_ = range(open_.start, max(open_.stop, span.stop))
+                    continue
+                if open_:
+                    touched.append((posted, open_))
+                open_ = span
+            touched.append((posted, open_))
+        return touched
+
+    def article(self, posted: int, index: int) -> Part:
+        """Return part *index* (from 0) of a posted file, to ask whether it is there.
+
+        What it must carry is left out.
+        """
+        table = self._tables[posted]
+        return Part(table.message_ids(index), index + 1, len(table))
 
     def learn(self, piece: Piece, begin: int, end: int) -> Piece:
         """Take from the article of *piece* that it carries [begin, end) of the posted file.

@@ -1,0 +1,185 @@
+"""What is known about the health of a file: whether the articles behind its bytes are there.
+
+Checks replace what an earlier one found by one rule (`FileHealth.after`): what could not be asked
+is *unknown*, never missing, and wipes out no verdict. Nothing is deleted because of a check.
+"""
+
+from __future__ import annotations
+
+import enum
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
+
+from gateway.library.entries import FileEntry
+
+_SHOWN_HOLES = 4
+
+
+class Health(enum.StrEnum):
+    """How a file stands."""
+
+    HEALTHY = "healthy"  # every article is there
+    DEGRADED = "degraded"  # every provider says that some of them are missing
+    FAILED = "failed"  # every provider says that all of them are missing
+    UNKNOWN = "unknown"  # never checked, or not every article could be asked for
+
+
+@dataclass(frozen=True, slots=True, order=True)
+class Hole:
+    """Parts *first* to *last* (from 0, both missing) of a posted file of a file's layout."""
+
+    posted: int
+    first: int
+    last: int
+
+    def __len__(self) -> int:
+        return self.last - self.first + 1
+
+
+@dataclass(frozen=True, slots=True)
+class Findings:
+    """What one check of a file found: of *articles*, so many are *missing* and *unknown*.
+
+    *holes* say where those are that are missing, in order; *reason* why any are unknown.
+    """
+
+    articles: int
+    missing: int = 0
+    unknown: int = 0
+    holes: tuple[Hole, ...] = ()
+    reason: str = ""
+
+    @property
+    def is_complete(self) -> bool:
+        """Whether every article was told of."""
+        return not self.unknown and not self.reason
+
+    @property
+    def health(self) -> Health:
+        if self.missing:
+            return Health.FAILED if self.missing == self.articles else Health.DEGRADED
+        return Health.HEALTHY if self.is_complete else Health.UNKNOWN
+
+
+@dataclass(frozen=True, slots=True)
+class FileHealth:
+    """What the checks of *file* have found, up to the latest of them.
+
+    *verdict*, *missing* and *holes* are what the check of *decided_at* found; *unknown* and
+    *reason* say what the latest, of *checked_at*, could not find out. Times are seconds since
+    1970; *checked_at* 0: never checked, *decided_at* None: no check has led to a verdict.
+    """
+
+    file: FileEntry
+    checked_at: float
+    decided_at: float | None
+    verdict: Health
+    articles: int
+    missing: int
+    unknown: int
+    reason: str
+    holes: tuple[Hole, ...]
+
+    @property
+    def health(self) -> Health:
+        """The outcome of the latest check: UNKNOWN where it left an older verdict in force."""
+        return self.verdict if self.decided_at == self.checked_at else Health.UNKNOWN
+
+    def after(self, findings: Findings, at: float) -> FileHealth:
+        """Return what is known after a check at *at* has found *findings*.
+
+        A check that left articles unknown replaces the verdict only if it found more missing
+        than was known: the others may be among those that it could not ask for.
+        """
+        checked = replace(
+            self,
+            checked_at=at,
+            articles=findings.articles or self.articles,
+            unknown=findings.unknown,
+            reason=findings.reason,
+        )
+        if not findings.is_complete and findings.missing <= self.missing:
+            return checked
+        return replace(
+            checked,
+            decided_at=at,
+            verdict=findings.health,
+            missing=findings.missing,
+            holes=findings.holes,
+        )
+
+    def in_words(self) -> str:
+        """Say what is known in one sentence, with its numbers."""
+        articles = f"{self.articles:,} {'article' if self.articles == 1 else 'articles'}"
+        match self.health:
+            case Health.HEALTHY:
+                return f"{articles} present"
+            case Health.FAILED:
+                return f"all {articles} missing"
+            case Health.DEGRADED:
+                rest = f", {self.unknown:,} unknown: {self.reason}" if self.unknown else ""
+                where = _holes_in_words(self.holes)
+                return f"{self.missing:,} of {articles} missing ({where}){rest}"
+            case Health.UNKNOWN:
+                if not self.checked_at:
+                    return "never checked"
+                asked = f"{self.unknown:,} of {articles} unknown: " if self.unknown else ""
+                return f"{asked}{self.reason}"
+
+
+@dataclass(frozen=True, slots=True)
+class Round:
+    """A round of checks over the whole library. Times are seconds since 1970.
+
+    *ended* None: it is under way, or was when the program ended. *reason*: why it was stopped
+    before its end, if it was.
+    """
+
+    id: int
+    began: float
+    ended: float | None = None
+    reason: str = ""
+
+
+def holes(missing: Iterable[tuple[int, int]]) -> tuple[Hole, ...]:
+    """Return the holes that these articles make, (posted, part) each, in ascending order."""
+    found: list[Hole] = []
+    for posted, part in missing:
+        if found and found[-1].posted == posted and found[-1].last == part - 1:
+            found[-1] = replace(found[-1], last=part)
+        else:
+            found.append(Hole(posted, part, part))
+    return tuple(found)
+
+
+def pack_holes(found: Iterable[Hole]) -> str:
+    """Return holes as text: "0:12,14-20;3:1" are 12 and 14 to 20 of file 0, and 1 of file 3."""
+    texts: dict[int, list[str]] = {}
+    for hole in found:
+        span = f"{hole.first}" if hole.first == hole.last else f"{hole.first}-{hole.last}"
+        texts.setdefault(hole.posted, []).append(span)
+    return ";".join(f"{posted}:{','.join(spans)}" for posted, spans in texts.items())
+
+
+def unpack_holes(text: str) -> tuple[Hole, ...]:
+    """Return the holes that `pack_holes` made this text of. Raises ValueError if it did not."""
+    found = []
+    for one in text.split(";") if text else ():
+        posted, _, spans = one.partition(":")
+        for span in spans.split(","):
+            first, _, last = span.partition("-")
+            found.append(Hole(int(posted), int(first), int(last or first)))
+    return tuple(found)
+
+
+def _holes_in_words(found: tuple[Hole, ...]) -> str:
+    # Counted from 1, as an NZB does.
+    spans = []
+    for hole in found[:_SHOWN_HOLES]:
+        span = f"{hole.first + 1:,}"
+        if len(hole) > 1:
+            span += f"-{hole.last + 1:,}"
+        spans.append(f"{span} of posted file {hole.posted + 1}" if found[-1].posted else span)
+    more = ", ..." if len(found) > _SHOWN_HOLES else ""
+    noun = "segment" if sum(map(len, found)) == 1 else "segments"
+    return f"{noun} {', '.join(spans)}{more}"
