@@ -12,7 +12,7 @@ who waits. A flight ends with the body, or with one of three verdicts:
 from __future__ import annotations
 
 import threading
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 
 from gateway.errors import (
@@ -86,13 +86,20 @@ class ArticleSource:
         """Return one decoded article under the reservation of the context. See Fetch.result."""
         return self.request(part, demand=demand).result(timeout_s)
 
-    def exists(self, parts: Sequence[Part], *, timeout_s: float) -> list[Verdict]:
+    def exists(
+        self,
+        parts: Sequence[Part],
+        *,
+        timeout_s: float,
+        given_up: Callable[[], bool] | None = None,
+    ) -> list[Verdict]:
         """Say of each part whether its article is there, by STAT in pipelined batches.
 
-        Blocks for at most *timeout_s*; what is not known by then is UNKNOWN. Raises nothing.
+        Blocks for at most *timeout_s*, or until *given_up*, asked ten times a second, says True;
+        what is not known by then is UNKNOWN. Raises nothing.
         """
         asker = workload.current()
-        return survey(self.providers, parts, Request(asker, demand=False), timeout_s)
+        return survey(self.providers, parts, Request(asker, demand=False), timeout_s, given_up)
 
     def close(self) -> None:
         """Refuse what is asked from now on, and end what is in flight as unknown."""

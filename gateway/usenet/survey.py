@@ -7,6 +7,7 @@ import queue
 import time
 from collections.abc import Callable, Sequence
 from contextlib import suppress
+from dataclasses import dataclass
 
 import sabctools
 
@@ -19,6 +20,8 @@ from gateway.usenet.replies import Meaning, meaning
 
 # One permit covers one batch of at most so many commands.
 BATCH = 100
+# How long it takes at most until it is noticed that the asker has given up.
+_LOOK_S = 0.1
 
 
 class Verdict(enum.Enum):
@@ -33,15 +36,35 @@ class Verdict(enum.Enum):
 Question = tuple[int, str]
 
 
+@dataclass(frozen=True, slots=True)
+class _Patience:
+    """How long to wait for answers: until a time of the monotonic clock, or until told."""
+
+    deadline: float
+    given_up: Callable[[], bool] | None
+
+    def left_s(self) -> float:
+        """Return how long may be waited in one go; 0: the patience is at its end."""
+        left_s = max(0.0, self.deadline - time.monotonic())
+        if self.given_up is None:
+            return left_s
+        return 0.0 if self.given_up() else min(left_s, _LOOK_S)
+
+
 def survey(
-    providers: Sequence[Provider], parts: Sequence[Part], request: Request, timeout_s: float
+    providers: Sequence[Provider],
+    parts: Sequence[Part],
+    request: Request,
+    timeout_s: float,
+    given_up: Callable[[], bool] | None = None,
 ) -> list[Verdict]:
     """Return a verdict for each part, in order. What *timeout_s* does not suffice for is UNKNOWN.
 
     *providers* come in the order in which they are asked; each is asked only for what those
-    before it lack, and a backup only for what another provider said it lacks.
+    before it lack, and a backup only for what another provider said it lacks. *given_up* is
+    asked ten times a second: once it says True, nobody is asked any more.
     """
-    deadline = time.monotonic() + timeout_s
+    patience = _Patience(time.monotonic() + timeout_s, given_up)
     present: set[int] = set()
     unknown: set[int] = set() if providers else set(range(len(parts)))
     lacking: set[int] = set()
@@ -53,7 +76,7 @@ def survey(
             if index not in present
             for message_id in parts[index].message_ids
         ]
-        answers = _ask(provider, questions, request, deadline)
+        answers = _ask(provider, questions, request, patience)
         for index, found in answers.items():
             if found is True:
                 present.add(index)
@@ -72,13 +95,13 @@ def survey(
 
 
 def _ask(
-    provider: Provider, questions: Sequence[Question], request: Request, deadline: float
+    provider: Provider, questions: Sequence[Question], request: Request, patience: _Patience
 ) -> dict[int, bool | None]:
     """Ask one provider: True it has one of the part's ids, False it has none, None unknown."""
     answers: dict[int, bool | None] = {}
     if not questions:
         return answers
-    if provider.refusal() is not None:
+    if not patience.left_s() or provider.refusal() is not None:
         return {index: None for index, _ in questions}
     verb = b"STAT" if provider.knows_stat else b"HEAD"
     ended: queue.SimpleQueue[tuple[Sequence[Question], Call]] = queue.SimpleQueue()
@@ -87,8 +110,10 @@ def _ask(
     unsupported: list[Question] = []
     while waiting:
         try:
-            batch, call = ended.get(timeout=max(0.0, deadline - time.monotonic()))
+            batch, call = ended.get(timeout=patience.left_s())
         except queue.Empty:
+            if patience.left_s():
+                continue
             break
         waiting -= 1
         responses = call.responses if call.error is None else ()
@@ -105,7 +130,7 @@ def _ask(
             call.cancel()
     if unsupported:
         provider.knows_stat = False
-        for index, found in _ask(provider, unsupported, request, deadline).items():
+        for index, found in _ask(provider, unsupported, request, patience).items():
             _merge(answers, index, found)
     return {index: answers.get(index) for index, _ in questions}
 

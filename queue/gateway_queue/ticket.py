@@ -1,4 +1,4 @@
-"""A worker's ticket for one item: how it learns that it should let go."""
+"""A worker's ticket for one item, or one check: how it learns that it should let go."""
 
 from __future__ import annotations
 
@@ -28,6 +28,10 @@ class Ticket:
             callbacks, self._callbacks = self._callbacks, []
         for call in callbacks:
             call()
+
+    @property
+    def cancelled(self) -> bool:
+        return self._cancelled
 
     def check(self) -> None:
         """Raise LetGo if the ticket has been cancelled."""

@@ -14,11 +14,16 @@ from typing import Any
 import pytest
 from werkzeug.test import Client
 
-from gateway.demo import NewsServer
+from gateway.demo import NewsServer, Post
 from gateway.library.catalogue import Library
+from gateway.library.check_records import CheckRecords
 from gateway.library.database import Database
+from gateway.library.entries import NewFile, NewPosted, NewRelease, Release
+from gateway.nzb.extents import PartTable, Run
 from gateway.streams.streams import Streams
 from gateway.usenet.client import Account, UsenetClient
+from gateway_queue.health import Examiner
+from gateway_queue.health_worker import HealthWorker
 from gateway_queue.importer import Importer
 from gateway_queue.intake import Queue
 from gateway_queue.item import Item
@@ -44,33 +49,46 @@ class Clock:
 
 
 class Bell(logging.Handler):
-    """Rings for everything that the workers tell the log."""
+    """Rings for everything that the workers tell the log, and keeps it."""
 
     def __init__(self) -> None:
         super().__init__()
         self.rung = threading.Condition()
+        self.said: list[str] = []
 
     def emit(self, record: logging.LogRecord) -> None:
         with self.rung:
+            self.said.append(f"{record.levelname} {record.getMessage()}")
             self.rung.notify_all()
 
 
 @pytest.fixture
-def wait_until() -> Iterator[Callable[[Callable[[], object]], None]]:
-    """Wait until something holds, looking again whenever a worker has told the log anything."""
+def bell() -> Iterator[Bell]:
     bell = Bell()
-    log = logging.getLogger("gateway_queue.processor")
+    log = logging.getLogger("gateway_queue")
     log.addHandler(bell)
     level = log.level
     log.setLevel(logging.INFO)
+    yield bell
+    log.removeHandler(bell)
+    log.setLevel(level)
+
+
+@pytest.fixture
+def said(bell: Bell) -> list[str]:
+    """What the workers have told the log: level and message of each line."""
+    return bell.said
+
+
+@pytest.fixture
+def wait_until(bell: Bell) -> Callable[[Callable[[], object]], None]:
+    """Wait until something holds, looking again whenever a worker has told the log anything."""
 
     def wait(holds: Callable[[], object]) -> None:
         with bell.rung:
             assert bell.rung.wait_for(holds, timeout=20), "it did not happen within 20 s"
 
-    yield wait
-    log.removeHandler(bell)
-    log.setLevel(level)
+    return wait
 
 
 @pytest.fixture
@@ -172,6 +190,62 @@ def processor(store: JobStore, importer: Importer, clock: Clock) -> Iterator[Pro
 @pytest.fixture
 def queue(store: JobStore, processor: Processor) -> Queue:
     return Queue(store, processor)
+
+
+@pytest.fixture
+def publish(database: Database, library: Library) -> Callable[..., Release]:
+    """Publish a post, made with parts of 1,000 bytes, without looking at its articles."""
+
+    def publish(post: Post, name: str = "Film", category: str = "movies") -> Release:
+        posted = tuple(
+            NewPosted(
+                file.name,
+                PartTable.regular([one.encode() for one in file.message_ids], file.size, 1000),
+            )
+            for file in post.files
+        )
+        files = tuple(
+            NewFile(file.name, file.size, (Run(number, 0, file.size),))
+            for number, file in enumerate(post.files)
+        )
+        with database.begin() as tx:
+            return library.publish(tx, NewRelease(category, name, 1.0, post.nzb, posted, files))
+
+    return publish
+
+
+@pytest.fixture
+def records(database: Database) -> CheckRecords:
+    return CheckRecords(database)
+
+
+@pytest.fixture
+def examiner(usenet: UsenetClient) -> Examiner:
+    return Examiner(usenet.source, providers=len(usenet.source.providers))
+
+
+@pytest.fixture
+def interval_s() -> float:
+    """How long lies between two rounds of checks: a week. To be overridden by a parameter."""
+    return 7 * 86_400.0
+
+
+@pytest.fixture
+def start_worker(
+    examiner: Examiner, library: Library, records: CheckRecords, clock: Clock, interval_s: float
+) -> Iterator[Callable[[], HealthWorker]]:
+    """Start a thread that checks; all are stopped, and have to stop, at the end."""
+    workers: list[HealthWorker] = []
+
+    def start() -> HealthWorker:
+        worker = HealthWorker(examiner, library, records, interval_s=interval_s, clock=clock)
+        workers.append(worker)
+        worker.start()
+        return worker
+
+    yield start
+    stopped = [worker.stop() for worker in workers]
+    assert all(stopped)
 
 
 @pytest.fixture

@@ -1,0 +1,197 @@
+"""The check of one file: every article is asked for, and what is said of each is kept apart."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable
+from itertools import pairwise
+
+import pytest
+
+from gateway.demo import Fault, NewsServer, Post, make_bulk_post
+from gateway.library.catalogue import Library
+from gateway.library.check_records import CheckRecords
+from gateway.library.entries import Release
+from gateway.library.health import Findings, Health, Hole
+from gateway.nzb.extents import PartTable, Run
+from gateway.streams.layout import Layout
+from gateway.usenet.client import UsenetClient
+from gateway.usenet.workload import Workload
+from gateway_queue.health import Examiner
+from gateway_queue.item import LetGo
+from gateway_queue.ticket import Ticket
+
+Publish = Callable[..., Release]
+
+
+@pytest.fixture
+def examine(examiner: Examiner, library: Library, records: CheckRecords) -> Callable[..., Findings]:
+    """Examine the one file of a release."""
+
+    def examine(
+        release: Release,
+        ticket: Ticket | None = None,
+        progress: Callable[[int, int], None] = lambda _done, _articles: None,
+    ) -> Findings:
+        (known,) = records.of_releases([release.id])
+        return examiner.examine(library.layout(known.file.id), ticket or Ticket(), progress)
+
+    return examine
+
+
+def film(articles: int, name: str = "film.mkv") -> Post:
+    return make_bulk_post(name, articles * 1000, part_size=1000)
+
+
+def test_a_file_whose_articles_are_all_there_is_healthy(
+    server: NewsServer, publish: Publish, examine: Callable[..., Findings]
+) -> None:
+    post = film(250)
+    server.add(post)
+    findings = examine(publish(post))
+    assert findings == Findings(250)
+    assert findings.health is Health.HEALTHY
+    assert set(server.counts.stats) == set(post.message_ids)
+    assert not server.counts.bodies
+
+
+def test_missing_articles_are_told_with_where_they_are(
+    server: NewsServer, publish: Publish, examine: Callable[..., Findings]
+) -> None:
+    post = film(250)
+    gone = [post.message_ids[index] for index in (3, 120, 121, 249)]
+    server.add(post.without(*gone))
+    findings = examine(publish(post))
+    assert findings == Findings(250, 4, 0, (Hole(0, 3, 3), Hole(0, 120, 121), Hole(0, 249, 249)))
+    assert findings.health is Health.DEGRADED
+
+
+def test_a_file_without_any_article_left_has_failed(
+    server: NewsServer, publish: Publish, examine: Callable[..., Findings]
+) -> None:
+    findings = examine(publish(film(250)))
+    assert findings == Findings(250, 250, 0, (Hole(0, 0, 249),))
+    assert findings.health is Health.FAILED
+
+
+def test_what_the_nzb_does_not_list_is_missing_and_is_not_asked_for(
+    server: NewsServer, usenet: UsenetClient, examiner: Examiner
+) -> None:
+    post = film(10)
+    server.add(post)
+    ids = [one.encode() for one in post.message_ids]
+    ids[4] = b""
+    layout = Layout([Run(0, 0, 10_000)], [PartTable.regular(ids, 10_000, 1000)])
+    findings = examiner.examine(layout, Ticket(), lambda _done, _articles: None)
+    assert findings == Findings(10, 1, 0, (Hole(0, 4, 4),))
+    assert server.counts.commands["STAT"] == 9
+
+
+def test_only_the_articles_that_hold_bytes_of_the_file_are_asked_for(
+    server: NewsServer, examiner: Examiner
+) -> None:
+    posts = [film(10, "film.part1.rar"), film(10, "film.part2.rar")]
+    server.add(posts[0], posts[1].without(posts[1].message_ids[0]))
+    tables = [
+        PartTable.regular([one.encode() for one in post.message_ids], 10_000, 1000)
+        for post in posts
+    ]
+    layout = Layout([Run(0, 1500, 8500), Run(1, 0, 5000), Run(1, 4000, 1500)], tables)
+    findings = examiner.examine(layout, Ticket(), lambda _done, _articles: None)
+    assert findings == Findings(15, 1, 0, (Hole(1, 0, 0),))
+    asked = {*posts[0].message_ids[1:], *posts[1].message_ids[:6]}
+    assert set(server.counts.stats) == asked
+    assert server.counts.commands["STAT"] == len(asked)
+
+
+@pytest.mark.parametrize("stall_s", [0.2])
+def test_a_provider_that_says_nothing_leaves_everything_unknown_and_nothing_missing(
+    server: NewsServer, publish: Publish, examine: Callable[..., Findings]
+) -> None:
+    server.fail(Fault.SILENCE)
+    findings = examine(publish(film(5000)))
+    assert findings == Findings(5000, 0, 5000, (), "the provider did not answer")
+    assert findings.health is Health.UNKNOWN
+    # it is noticed by the first few: the other 4,900 are not asked for in vain
+    assert server.counts.commands["STAT"] <= 200
+
+
+@pytest.mark.parametrize("providers", [2], indirect=True)
+@pytest.mark.parametrize("stall_s", [0.2])
+def test_missing_is_what_every_provider_lacks_and_unknown_what_one_did_not_say(
+    providers: list[NewsServer], publish: Publish, examine: Callable[..., Findings]
+) -> None:
+    post = film(80)
+    first, second = providers
+    first.add(post.without(*post.message_ids[40:]))
+    second.add(post.without(*post.message_ids[:10]))
+    release = publish(post)
+    assert examine(release) == Findings(80)
+    second.fail(Fault.SILENCE)
+    assert examine(release) == Findings(80, 0, 40, (), "not all 2 providers answered")
+    second.heal()
+    second.remove(post.message_ids[79:])
+    assert examine(release) == Findings(80, 1, 0, (Hole(0, 79, 79),))
+
+
+def test_without_a_provider_nothing_is_known(
+    library: Library, publish: Publish, records: CheckRecords
+) -> None:
+    (known,) = records.of_releases([publish(film(10)).id])
+    with UsenetClient([]) as nobody:
+        findings = Examiner(nobody.source, providers=0).examine(
+            library.layout(known.file.id), Ticket(), lambda _done, _articles: None
+        )
+    assert (findings.missing, findings.unknown) == (0, 10)
+    assert findings.reason.startswith("no provider is configured")
+
+
+def test_an_empty_file_is_healthy(examiner: Examiner) -> None:
+    findings = examiner.examine(Layout([], []), Ticket(), lambda _done, _articles: None)
+    assert findings.health is Health.HEALTHY
+
+
+def test_twenty_thousand_articles_take_pipelined_batches_and_permits_of_checks_only(
+    server: NewsServer, usenet: UsenetClient, publish: Publish, examine: Callable[..., Findings]
+) -> None:
+    post = film(20_000)
+    server.add(post)
+    told: list[tuple[int, int]] = []
+    assert examine(publish(post), None, lambda *done: told.append(done)) == Findings(20_000)
+    assert server.counts.commands["STAT"] == 20_000
+    (pool,) = usenet.pools.values()
+    permits = pool.permits.snapshot()
+    # 100 in each, but for the last of a go
+    assert 200 <= permits.granted[Workload.HEALTH] <= 220
+    assert permits.unattributed == 0
+    assert {w: n for w, n in permits.granted.items() if n} == {
+        Workload.HEALTH: permits.granted[Workload.HEALTH]
+    }
+    # the progress is seen, and no go is too long to be stopped soon
+    assert told[0] == (0, 20_000)
+    assert told[-1] == (20_000, 20_000)
+    assert all(0 < after - before <= 2000 for (before, _), (after, _) in pairwise(told))
+
+
+@pytest.mark.parametrize("stall_s", [30.0])
+def test_a_check_that_is_to_be_left_is_left_at_once(
+    server: NewsServer, publish: Publish, examine: Callable[..., Findings]
+) -> None:
+    post = film(500)
+    server.add(post)
+    server.fail(Fault.SILENCE, post.message_ids[300])
+    ticket, ended = Ticket(), threading.Event()
+    release = publish(post)
+
+    def run() -> None:
+        with pytest.raises(LetGo):
+            examine(release, ticket)
+        ended.set()
+
+    thread = threading.Thread(target=run)
+    thread.start()
+    server.wait_for(lambda counts: counts.stalled)
+    ticket.cancel()
+    assert ended.wait(2)
+    thread.join()
+    server.release()
