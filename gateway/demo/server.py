@@ -228,21 +228,32 @@ class NewsServer:
                 self._pump(link, now)
 
     def _accept(self, now: float) -> None:
+        arrived = []
         while True:
             try:
                 sock, _ = self._listener.accept()
             except OSError:  # none left, or one that has gone already
-                return
-            sock.setblocking(False)
-            sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-            if self._tls is not None:
-                sock = self._tls.wrap_socket(sock, server_side=True, do_handshake_on_connect=False)
-            self._accepted += 1
-            session = Session(self._site, self._accepted)
-            link = Link(sock, session, self._site, self._shape, self._line, rng=self._rng)
-            self._links.add(link)
-            link.open(now)
-            self._pump(link, now)
+                break
+            arrived.append(sock)
+        # A client that closes one connection and then opens another has one: what left before
+        # these came is known by now, and counted first.
+        for key, events in self._selector.select(0):
+            if isinstance(key.data, Link):
+                self._serve(key.data, events, now)
+        for sock in arrived:
+            self._welcome(sock, now)
+
+    def _welcome(self, sock: socket.socket, now: float) -> None:
+        sock.setblocking(False)
+        sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        if self._tls is not None:
+            sock = self._tls.wrap_socket(sock, server_side=True, do_handshake_on_connect=False)
+        self._accepted += 1
+        session = Session(self._site, self._accepted)
+        link = Link(sock, session, self._site, self._shape, self._line, rng=self._rng)
+        self._links.add(link)
+        link.open(now)
+        self._pump(link, now)
 
     def _serve(self, link: Link, events: int, now: float) -> None:
         if events & selectors.EVENT_READ:

@@ -68,6 +68,8 @@ class Pool:
         self._login_s = 0.0
         self._s_per_byte = 0.0
         self._received = 0
+        # One that was idle turned out to be dead: those not heard of since before then may be too.
+        self._suspect_before = 0.0
         self._stopped = False
 
     def submit(
@@ -164,17 +166,24 @@ class Pool:
                 return False
             call.permit = permit
             connection = self._idle.pop() if self._idle else None
-            if connection is None:
+            is_suspect = connection is not None and connection.progress_at < self._suspect_before
+            # Nobody idle, a permit in hand, and yet no room: somebody was told to close just now.
+            is_full = connection is None and len(self._live) + self._dialling >= self._limit
+            if connection is None and not is_full:
                 self._dialling += 1
-        if connection is None:
+        if is_full:
+            self._reactor.report_after_orders(lambda: self._ask_again(call))
+        elif connection is None:
             try:
                 self._dialler.submit(self._dial, call)
             except RuntimeError:  # the executor has been shut down: we are stopping
                 with self._lock:
                     self._dialling -= 1
                 return False
+        elif is_suspect:
+            self._reactor.close(connection, lambda: self._ask_again(call))
         else:
-            self._start(call, connection)
+            self._start(call, connection, was_idle=True)
         return True
 
     def _dial(self, call: Call) -> None:
@@ -199,12 +208,13 @@ class Pool:
             unwanted = ConnectionLost(f"{self.name}: nobody wants this any more")
             self._reactor.report(lambda: self._put_back(call, connection, unwanted))
         else:
-            self._start(call, connection)
+            self._start(call, connection, was_idle=False)
 
-    def _start(self, call: Call, connection: Connection) -> None:
+    def _start(self, call: Call, connection: Connection, *, was_idle: bool) -> None:
+        idle_until = time.monotonic() if was_idle else 0.0
         exchange = Exchange(
             call.lines,
-            lambda exchange: self._finished(call, connection, exchange),
+            lambda exchange: self._finished(call, connection, exchange, idle_until),
             expected_bytes=call.expected_bytes,
         )
         with self._lock:
@@ -213,12 +223,16 @@ class Pool:
 
     # -- on the dispatcher's thread ---------------------------------------------------------------
 
-    def _finished(self, call: Call, connection: Connection, exchange: Exchange) -> None:
+    def _finished(
+        self, call: Call, connection: Connection, exchange: Exchange, idle_until: float
+    ) -> None:
         with self._lock:
             self._received += exchange.received
             if exchange.error is None and exchange.received:
                 took = self._clock() - exchange.sent_at
                 self._s_per_byte = _average(self._s_per_byte, took / exchange.received)
+            elif exchange.error is not None and not exchange.received and not call.abandoned:
+                self._suspect_before = max(self._suspect_before, idle_until)
         self._put_back(call, connection, exchange.error)
 
     def _put_back(self, call: Call, connection: Connection, error: ProviderError | None) -> None:
@@ -232,6 +246,11 @@ class Pool:
             self._reactor.close(connection, lambda: self._settle(call, error))
         else:
             self._settle(call, error)
+
+    def _ask_again(self, call: Call) -> None:
+        # It had a permit and no connection, which is no failure of this call.
+        call.retries += 1
+        self._settle(call, ConnectionLost(f"{self.name}: the connection was closed before its use"))
 
     def _settle(self, call: Call, error: ProviderError | None) -> None:
         permit, call.permit = call.permit, None

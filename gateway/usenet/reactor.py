@@ -89,6 +89,10 @@ class Reactor:
         """Run *call* on the dispatcher's thread, after what is reported already."""
         self._reports.put(call)
 
+    def report_after_orders(self, call: Callable[[], None]) -> None:
+        """Run *call* on the dispatcher's thread when all that was ordered so far is done."""
+        self._order(lambda: self._reports.put(call))
+
     def stop(self) -> None:
         """Close every connection, report what was in flight as lost, and end both threads."""
         if not self._stopping:

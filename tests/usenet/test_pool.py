@@ -203,6 +203,49 @@ def test_idle_connections_are_closed_in_the_end(
     assert counts.commands["QUIT"] == 1
 
 
+def test_a_connection_dialled_for_somebody_who_left_is_kept_for_the_next(
+    make_client: MakeClient, to: To, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(reactor, "TICK_S", 0.02)
+    with NewsServer(shape=Shape(round_trip_s=0.05)) as server:
+        server.add(POST)
+        client = make_client(to(server, connections=1))
+        fetch = client.source.request(PARTS[0], reservation=WATCHING)
+        server.wait_for(lambda counts: counts.connections == 1, 10)
+        fetch.cancel()
+        settle(client)
+        with pytest.raises(TimeoutError):  # many ticks long
+            server.wait_for(lambda counts: counts.connections == 0, 0.3)
+        client.source.request(PARTS[0], reservation=WATCHING).result(10)
+        assert server.counts.total_connections == 1
+        client.close()
+
+
+def test_after_an_idle_connection_was_found_dead_the_other_idle_ones_are_not_trusted(
+    server: NewsServer, make_client: MakeClient, to: To
+) -> None:
+    # A server that restarts ends them all, and a request has one retry, not one for each.
+    server.add(POST)
+    server.fail(Fault.STALL, times=4, after=2_000)
+    client = make_client(to(server, connections=4))
+    fetches = [client.source.request(part, reservation=WATCHING) for part in PARTS[:4]]
+    server.wait_for(lambda counts: counts.stalled == 4, 10)
+    server.release()
+    for fetch in fetches:
+        fetch.result(10)
+    settle(client)
+    assert client.pools["main"].status().idle == 4
+
+    server.fail(Fault.CUT, times=1, after=0)
+    client.source.request(PARTS[4], reservation=WATCHING).result(10)
+    assert server.counts.total_connections == 5
+    for part in PARTS[5:9]:
+        client.source.request(part, reservation=WATCHING).result(10)
+    settle(client)
+    assert server.counts.total_connections == 5
+    assert server.counts.peak_connections == 4
+
+
 @pytest.fixture(scope="module")
 def authority() -> trustme.CA:
     return trustme.CA()
