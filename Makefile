@@ -3,14 +3,16 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 
-.PHONY: demo test lint bench clean
+.PHONY: demo test lint bench bench-shares mutants clean
 .DEFAULT_GOAL := help
 
 help:
-	@echo "make demo    a news server, a clip and the gateway on 127.0.0.1: something to watch in a minute"
-	@echo "make test    every test that needs no system program; lint and types with it"
-	@echo "make lint    ruff, mypy --strict, import-linter"
-	@echo "make bench   throughput, CPU and memory against a bare client"
+	@echo "make demo          a news server, a clip and the gateway on 127.0.0.1: something to watch in a minute"
+	@echo "make test          every test that needs no system program; lint and types with it"
+	@echo "make lint          ruff, mypy --strict, import-linter"
+	@echo "make bench         throughput, CPU and memory against a bare client"
+	@echo "make bench-shares  how connections are shared, in a model and on a shaped line"
+	@echo "make mutants       changes the program for the worse, and has the tests notice each time"
 
 $(VENV)/.installed: pyproject.toml
 	@$(PYTHON) -c 'import sys; v = sys.version_info; sys.exit(0 if v >= (3, 11) else f"Python {v[0]}.{v[1]} is too old: NZB Gateway needs 3.11 or newer (make PYTHON=python3.11 ...)")'
@@ -34,6 +36,12 @@ lint: $(VENV)/.installed
 
 bench: $(VENV)/.installed
 	$(BIN)/python -m bench
+
+bench-shares: $(VENV)/.installed
+	$(BIN)/python -m bench.shares
+
+mutants: $(VENV)/.installed
+	$(BIN)/python tests/mutants/run.py
 
 clean:
 	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache

@@ -137,3 +137,15 @@ def test_a_cap_lowers_what_is_reserved_for_the_queue() -> None:
     for _ in range(15):
         site.semaphore.submit(Request(Reservation(QUEUE)), lambda permit: True)
     assert site.left_to_others_by(STREAM) == 3
+
+
+def test_those_whom_their_streams_cap_holds_back_keep_nothing_from_the_queue() -> None:
+    semaphore = ExtendedSemaphore(10, Shares(5, 2, 0, max_connections_per_stream=2))
+    for _ in range(10):
+        semaphore.submit(Request(Reservation(STREAM, 1), demand=False), lambda permit: True)
+    for _ in range(10):
+        semaphore.submit(Request(Reservation(QUEUE)), lambda permit: True)
+    seen = semaphore.snapshot()
+    # 8 of the stream wait, and it is owed 3; but it could not take them.
+    assert (seen.waiting[STREAM], seen.held[STREAM], seen.held[QUEUE]) == (8, 2, 8)
+    assert seen.required[QUEUE] == 0

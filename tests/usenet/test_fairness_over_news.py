@@ -149,3 +149,28 @@ def test_of_five_hundred_waiting_queue_fetches_the_one_that_a_viewer_wants_is_se
     # Right after what was in flight; then the queue goes on where it was.
     assert asked[1] == post.message_ids[500]
     assert asked[0:1] + asked[2:] == list(post.message_ids[:500])
+
+
+def test_a_permit_is_back_when_its_connection_is_closed_and_not_before(
+    server: NewsServer, post: Post, parts: list[Part], make_client: MakeClient, to: To
+) -> None:
+    server.add(post)
+    server.fail(Fault.STALL, times=1, after=1_000)
+    client = make_client(to(server, connections=1))
+    pool = client.pools["main"]
+    fetch = client.source.request(parts[0], reservation=IMPORT)
+    server.wait_for(lambda counts: counts.stalled == 1)
+    pool.resize(0)
+    live = []
+    done = threading.Event()
+
+    def look(_: Fetch) -> None:
+        live.append(pool.status().live)
+        done.set()
+
+    fetch.add_done_callback(look)
+    server.release()
+    assert done.wait(10)
+    # An exchange is told of when its permit is back.
+    assert live == [0]
+    assert fetch.result(0).end == PART
