@@ -30,6 +30,7 @@ _FEED = 1 << 18
 # one number of 2,000,000,000 must not fill the memory with the gaps below it.
 _CLAIM = 10
 _CLAIM_FREE = 100_000
+_END = re.compile(rb"</(?:[^\s<>/:]+:)?nzb\s*>", re.IGNORECASE)
 
 
 class Segment(NamedTuple):
@@ -95,7 +96,8 @@ class Nzb:
     *meta* is what the head says, by lower-case type ("title", "tag", ...), passwords left out.
     *passwords* come from the file's name and the head, the likeliest first. *refused* counts
     segments that had no usable message-id or number. *damage* says what is wrong with the markup
-    of a document that could be read in part, "" if nothing is.
+    of a document that could be read in part, "" if nothing is; *is_cut* that it stops before its
+    end, so that nobody knows which files are not in it.
     """
 
     meta: Mapping[str, str]
@@ -103,6 +105,7 @@ class Nzb:
     passwords: tuple[str, ...] = field(default=(), repr=False)
     refused: int = 0
     damage: str = ""
+    is_cut: bool = False
 
     @property
     def password(self) -> str | None:
@@ -150,7 +153,8 @@ def parse(document: bytes, *, filename: str = "", limit: int = LIMIT) -> Nzb:
         raise InvalidNzb(f"the NZB lists {listed:,} of {claimed:,} parts")
     named = filename_password(filename)
     passwords = dict.fromkeys(filter(None, (named, *reader.passwords)))
-    return Nzb(reader.meta, tuple(reader.files), tuple(passwords), reader.refused, damage)
+    is_cut = bool(damage) and _END.search(text) is None
+    return Nzb(reader.meta, tuple(reader.files), tuple(passwords), reader.refused, damage, is_cut)
 
 
 def _read(text: bytes, *, recover: bool) -> _Reader:

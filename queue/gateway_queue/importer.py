@@ -18,6 +18,7 @@ from gateway.errors import (
     ArticleMissing,
     ImportFailed,
     IncompletePost,
+    InvalidNzb,
     ProviderError,
     UnsupportedArchive,
 )
@@ -102,6 +103,11 @@ class Importer:
         now, and LetGo.
         """
         parsed = document.parse(nzb, filename=item.filename)
+        if parsed.is_cut:
+            # It may lack whole files, and the rest would pass for all that was posted.
+            raise InvalidNzb(
+                f"the NZB is cut off within or after its file {len(parsed.files)}: get it again"
+            )
         posted = [file for file in parsed.files if _subject_kind(file) is not Kind.PAR2]
         if not posted:
             raise ImportFailed("the post holds nothing but par2 files")

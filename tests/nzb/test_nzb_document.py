@@ -280,6 +280,24 @@ def test_of_a_broken_document_counts_what_can_be_read_and_the_damage_is_told(
     assert found.damage
 
 
+@pytest.mark.parametrize(
+    ("document", "is_cut"),
+    [
+        (PLAIN, False),
+        (PLAIN.removesuffix(b"</segments></file></nzb>"), True),
+        (PLAIN.removesuffix(b"</nzb>"), True),
+        (PLAIN.removesuffix(b"nzb>"), True),
+        (PLAIN + b"<p>garbage behind", False),
+        (PLAIN.replace(b"film.mkv", b"this & that"), False),
+        (b'<x:nzb xmlns:x="y">' + PLAIN.partition(b">")[2] + b"</x:NZB\n> &", False),
+    ],
+)
+def test_a_document_that_stops_before_its_end_is_told_from_one_that_is_merely_broken(
+    document: bytes, is_cut: bool
+) -> None:
+    assert parse(document).is_cut is is_cut
+
+
 # Numbers ---------------------------------------------------------------------------------------
 
 

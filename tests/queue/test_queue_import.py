@@ -336,6 +336,19 @@ def test_an_nzb_that_ends_too_early_fails_the_item(
     )
 
 
+def test_an_nzb_that_is_cut_off_between_two_files_does_not_pass_for_the_whole_post(
+    server: NewsServer, import_: Import, library: Library, film: bytes
+) -> None:
+    post = make_posts({"Some.Film.nfo": b"A film.", "Some.Film.mkv": film}, part_size=7_000)
+    server.add(post)
+
+    item = import_(post.nzb[: post.nzb.rindex(b"<file")])
+
+    assert item.state is State.FAILED
+    assert item.failure == "the NZB is cut off within or after its file 1: get it again"
+    assert list(library.releases("movies")) == []
+
+
 @pytest.mark.parametrize(
     ("nzb", "words"),
     [
