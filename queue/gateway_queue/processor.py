@@ -196,6 +196,8 @@ class Processor:
     def _write(self, step: Callable[[], Item], verb: str, reason: str) -> None:
         """Take the item's last *step*, however long the database refuses it, and tell the log."""
         while True:
+            with self._changed:
+                seen = self._changes
             try:
                 item = step()
             except LetGo:
@@ -203,7 +205,9 @@ class Processor:
             except StorageError as exc:
                 log.error("[Queue] cannot write down how an item ended: %s", exc)
                 with self._changed:
-                    if self._changed.wait_for(lambda: self._stopping, _STORAGE_PAUSE_S):
+                    # Something new in the queue means that it can be written to again.
+                    self._changed.wait_for(self._since(seen), _STORAGE_PAUSE_S)
+                    if self._stopping:
                         return
             else:
                 log.warning("[Queue] %s '%s': %s", verb, item.name, reason)

@@ -43,6 +43,7 @@ from gateway_queue.listing import (
     history_page,
     item_of,
     queue_page,
+    state_counts,
 )
 
 
@@ -233,9 +234,15 @@ class JobStore:
     def recover(self) -> int:
         """Queue again what a program that died was working on; return how much that was.
 
+        What rests is due at once: whoever starts the program has often just mended a setting.
         To be called before the first worker starts, by the only program that works on the queue.
         """
         with self._database.begin() as tx:
+            tx.execute(
+                update(jobs)
+                .where(jobs.c.state == State.QUEUED, jobs.c.not_before > 0)
+                .values(not_before=0)
+            )
             return tx.execute(
                 update(jobs).where(jobs.c.state.in_(WORKING)).values(state=State.QUEUED)
             ).rowcount
@@ -268,6 +275,11 @@ class JobStore:
         """Return a page of the history."""
         with self._database.read() as tx:
             return history_page(tx, wanted or Wanted(), self._clock())
+
+    def counts(self) -> dict[str, int]:
+        """Return how many items stand where, of every state that an item can be found in."""
+        with self._database.read() as tx:
+            return state_counts(tx)
 
     @property
     def history_revision(self) -> int:

@@ -214,6 +214,22 @@ def test_what_a_program_that_died_was_working_on_is_queued_again(
     assert [item.id for item in iter(after.claim, None)] == [item.id for item in items]
 
 
+def test_an_item_that_rests_is_taken_up_at_the_next_start_and_keeps_its_attempts(
+    store: JobStore, database: Database
+) -> None:
+    add(store)
+    claimed = store.claim()
+    assert claimed is not None
+    store.postpone(claimed, "the provider refused the login")
+    assert store.claim() is None
+
+    after = JobStore(database)
+    assert after.recover() == 0
+    again = after.claim()
+    assert again is not None
+    assert again.attempts == 1
+
+
 def test_a_paused_item_is_not_taken_up_until_it_is_resumed(store: JobStore) -> None:
     item = add(store, paused=True)
     assert store.claim() is None
