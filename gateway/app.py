@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 import logging
+import queue
 import signal
 import ssl
-import threading
+from collections.abc import Callable
 from contextlib import ExitStack
+from importlib.metadata import version
 from types import FrameType, TracebackType
 from typing import Self
 
 from gateway.errors import ConfigurationError
-from gateway.http.auth import BasicAuth
+from gateway.http.auth import ApiKey, BasicAuth, RequireApiKey
 from gateway.http.guard import HostGuard, PathGuard
+from gateway.http.metrics import Figures, make_metrics_app
 from gateway.http.router import Router
 from gateway.http.scope import RequestScope
 from gateway.http.server import Server
@@ -21,10 +24,15 @@ from gateway.keys import Keys
 from gateway.library.catalogue import Library
 from gateway.library.database import Database
 from gateway.nzb.unwrapping import LIMIT
+from gateway.page import connections, limits
+from gateway.page import streams as open_streams
+from gateway.page.api import Api
+from gateway.reload import put_in_force, rules_of
 from gateway.settings import ProviderSettings, Settings
 from gateway.streams.streams import Streams
 from gateway.usenet.client import Account, UsenetClient
-from gateway.usenet.shares import Fixed, Policy, Shares
+from gateway.usenet.rules import Sharing
+from gateway.usenet.workload import Workload
 from gateway_queue.importer import Importer
 from gateway_queue.intake import Queue
 from gateway_queue.processor import Processor
@@ -48,20 +56,21 @@ class Gateway:
         self.settings = settings
         with ExitStack() as stack:
             self.keys = Keys.load(settings)
-            policy = _policy(settings)
+            rules = rules_of(settings)
             database = Database(settings.database)
             stack.callback(database.close)
             library = Library(database)
             stack.callback(library.close)
             usenet = UsenetClient(
                 [_account(name, one) for name, one in settings.providers.items()],
-                policy,
+                rules.make(),
                 # Time enough within a read for a second provider to be asked, and a third.
                 stall_s=settings.read_timeout / 3,
                 connect_timeout_s=min(10.0, settings.read_timeout / 3),
             )
             after_usenet = stack.enter_context(ExitStack())
             stack.callback(usenet.close)
+            self.sharing = Sharing(usenet, rules)
             streams = Streams(
                 usenet.source,
                 readahead_budget=settings.readahead_budget,
@@ -78,29 +87,48 @@ class Gateway:
                 store,
                 importer,
                 settings.max_concurrent_items,
-                connections=lambda: _shares_in_words(usenet, settings),
+                connections=lambda: _shares_in_words(usenet),
             )
             stack.callback(self.processor.stop)
             # A worker that waits for a silent provider ends when the connections do.
             after_usenet.callback(self.processor.stop, 1.0)
-            queue = Queue(store, self.processor)
+            self.jobs = Queue(store, self.processor)
             dav = make_webdav_app(
                 library,
                 streams,
-                queue,
+                self.jobs,
                 categories=folders,
                 nzb_limit=LIMIT,
             )
             sabnzbd = SabnzbdApi(
-                queue,
+                self.jobs,
                 Setup(settings.mount_dir, settings.data_dir, folders),
                 api_key=self.keys.api_key,
                 nzb_key=self.keys.nzb_key,
                 login=(self.keys.webdav_user, self.keys.webdav_password),
             )
+            providers = usenet.source.providers
+            api = Api(
+                [
+                    *connections.endpoints(providers),
+                    *limits.endpoints(self.sharing, providers),
+                    *open_streams.endpoints(streams, providers),
+                ],
+                version=version("nzb-gateway"),
+            )
+            figures = Figures(
+                providers,
+                streams,
+                queue=store.counts,
+                responses=lambda: self.server.serving,
+                version=version("nzb-gateway"),
+            )
+            key = ApiKey(self.keys.api_key)
             doors = Router(
                 {
                     "/dav": BasicAuth(dav, self.keys.webdav_user, self.keys.webdav_password),
+                    "/api/gateway": RequireApiKey(api, key),
+                    "/metrics": RequireApiKey(make_metrics_app(figures), key),
                     "/api": sabnzbd,
                     "/sabnzbd/api": sabnzbd,
                 },
@@ -127,6 +155,21 @@ class Gateway:
         if not self.settings.providers:
             log.warning("no provider is configured: set GATEWAY_PROVIDERS__MAIN__HOST")
 
+    def reload(self, read: Callable[[], Settings]) -> None:
+        """Put what *read* returns in force, as far as that goes without a restart.
+
+        Raises nothing: what is wrong with the settings is told in the log, and changes nothing.
+        """
+        try:
+            restart = put_in_force(self.settings, read(), self.sharing)
+        except ConfigurationError as exc:
+            said = "; ".join(str(exc).splitlines())
+            log.error("settings were read again, and nothing has changed: %s", said)
+            return
+        log.info("settings were read again")
+        if restart:
+            log.warning("restart to change: %s", ", ".join(restart))
+
     def stop(self) -> None:
         """Let running responses finish for as long as DRAIN says, then close everything."""
         self.server.stop(self.settings.drain)
@@ -149,35 +192,24 @@ class Gateway:
         self.stop()
 
 
-def serve(settings: Settings) -> int:
-    """Run the gateway until SIGTERM or SIGINT; return the exit code."""
-    ended = threading.Event()
+def serve(settings: Settings, read: Callable[[], Settings]) -> int:
+    """Run the gateway until SIGTERM or SIGINT; return the exit code.
 
-    def end(number: int, _frame: FrameType | None) -> None:
-        log.info("stopping: %s", signal.Signals(number).name)
-        ended.set()
+    At SIGHUP the settings that *read* returns are put in force.
+    """
+    # Made for this: a handler may run in the middle of anything, and `put` takes no lock.
+    signals: queue.SimpleQueue[int] = queue.SimpleQueue()
 
-    for number in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(number, end)
-    with Gateway(settings):
-        ended.wait()
+    def note(number: int, _frame: FrameType | None) -> None:
+        signals.put(number)
+
+    for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
+        signal.signal(number, note)
+    with Gateway(settings) as gateway:
+        while (came := signals.get()) == signal.SIGHUP:
+            gateway.reload(read)
+        log.info("stopping: %s", signal.Signals(came).name)
     return 0
-
-
-def _policy(settings: Settings) -> Policy:
-    if settings.reservation_policy == "fixed":
-        return Fixed(settings.max_queue_connections)
-    shares = Shares(
-        settings.stream_guarantee,
-        settings.queue_guarantee,
-        settings.health_guarantee,
-        settings.max_queue_connections,
-        settings.health_cap,
-        max_connections_per_stream=settings.max_connections_per_stream,
-        aging_s=settings.permit_aging,
-    )
-    shares.check({name: one.connections for name, one in settings.providers.items()})
-    return shares
 
 
 def _account(name: str, provider: ProviderSettings) -> Account:
@@ -214,9 +246,10 @@ def _not_ready(settings: Settings) -> list[str]:
     return ["no provider is configured: set GATEWAY_PROVIDERS__MAIN__HOST and its login"]
 
 
-def _shares_in_words(usenet: UsenetClient, settings: Settings) -> str:
-    total = usenet.connections()
+def _shares_in_words(usenet: UsenetClient) -> str:
+    seen = [pool.permits.snapshot() for pool in usenet.pools.values()]
     return (
-        f"TotalConnections={total} "
-        f"MaxQueueConnections={min(total, settings.max_queue_connections or total)}"
+        f"TotalConnections={sum(permits.total for permits in seen)} "
+        f"MaxQueueConnections={sum(permits.cap[Workload.QUEUE] for permits in seen)} "
+        f"GuaranteedToStreams={sum(permits.guarantee[Workload.STREAM] for permits in seen)}"
     )

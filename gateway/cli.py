@@ -106,7 +106,7 @@ def _serve(given: argparse.Namespace, settings: Settings) -> int:
     from gateway import app
 
     _log(given.verbose, logging.INFO)
-    return app.serve(settings)
+    return app.serve(settings, lambda: load(given.settings))
 
 
 def _demo(given: argparse.Namespace, settings: Settings) -> int:

@@ -57,10 +57,16 @@ class ArticleCache:
 
 
 class CachedSource:
-    """*source* with a cache of *limit* bytes in front of it; 0 keeps nothing."""
+    """*source* with a cache of *limit* bytes in front of it; 0 keeps nothing.
+
+    *hits* counts the articles that were asked for and here, *misses* those that were not.
+    """
 
     def __init__(self, source: Articles, limit: int) -> None:
         self.cache = ArticleCache(limit)
+        self.hits = 0
+        self.misses = 0
+        self._counting = threading.Lock()
         self._source = source
 
     def request(
@@ -90,7 +96,11 @@ class CachedSource:
         for message_id in part.message_ids:
             body = self.cache.get(message_id)
             if body is not None and _fits(body, part):
+                with self._counting:
+                    self.hits += 1
                 return body
+        with self._counting:
+            self.misses += 1
         return None
 
     def _keep(self, fetch: Pending) -> None:

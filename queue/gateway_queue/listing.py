@@ -150,3 +150,9 @@ def _conditions(wanted: Wanted) -> list[ColumnElement[bool]]:
     if wanted.state is not None:
         conditions.append(jobs.c.state == wanted.state)
     return conditions
+
+
+def state_counts(tx: Connection) -> dict[str, int]:
+    """Return how many items are in each state of the queue and of the history."""
+    rows = tx.execute(select(jobs.c.state, func.count()).group_by(jobs.c.state))
+    return {**dict.fromkeys(sorted(PENDING | HISTORY), 0), **{row[0]: row[1] for row in rows}}
