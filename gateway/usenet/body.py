@@ -20,6 +20,7 @@ from gateway.errors import (
     ProviderError,
 )
 from gateway.nzb.extents import Part
+from gateway.usenet.connection import setting
 from gateway.usenet.replies import Meaning, meaning
 
 _ECHOED = re.compile(r"<([^<>]+)>")
@@ -96,9 +97,14 @@ def refusal(response: sabctools.NNTPResponse, provider: str) -> ProviderError:
     code, message = response.status_code, (response.message or "")[:120]
     match meaning(code):
         case Meaning.LOGIN_WANTED:
-            return LoginRefused(f"{provider} wants a login ({code}): set its USERNAME and PASSWORD")
+            return LoginRefused(
+                f"{provider} wants a login ({code}): set {setting(provider, 'USERNAME')} "
+                f"and {setting(provider, 'PASSWORD')}"
+            )
         case Meaning.LOGIN_REFUSED:
-            return LoginRefused(f"{provider} refused the login ({code}): check its PASSWORD")
+            return LoginRefused(
+                f"{provider} refused the login ({code}): check {setting(provider, 'PASSWORD')}"
+            )
         case Meaning.BUSY:
             return ProviderBusy(f"{provider} refuses for now: {message}")
         case _:

@@ -69,7 +69,14 @@ class UsenetClient:
         self.pools = {
             account.name: Pool(
                 account.name,
-                Server(account.host, account.port, account.tls, account.username, account.password),
+                Server(
+                    account.name,
+                    account.host,
+                    account.port,
+                    account.tls,
+                    account.username,
+                    account.password,
+                ),
                 ExtendedSemaphore(account.connections, self.policy, clock=clock),
                 self._reactor,
                 self._dialler,

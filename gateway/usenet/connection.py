@@ -60,8 +60,9 @@ TRANSITIONS: dict[State, frozenset[State]] = {
 
 @dataclass(frozen=True, slots=True)
 class Server:
-    """Where a provider is, and how to enter. *password* appears in no message."""
+    """Where the provider called *name* is, and how to enter. *password* appears in no message."""
 
+    name: str
     host: str
     port: int
     tls: ssl.SSLContext | None = None
@@ -70,6 +71,11 @@ class Server:
 
     def __repr__(self) -> str:
         return f"{self.host}:{self.port}"
+
+
+def setting(provider: str, field: str) -> str:
+    """Return the name of the setting that is to be changed, for the words of an error."""
+    return f"GATEWAY_PROVIDERS__{provider.upper()}__{field}"
 
 
 class Exchange:
@@ -143,7 +149,9 @@ class Connection:
         except ssl.SSLCertVerificationError as exc:
             self.close()
             raise ConnectFailed(
-                f"{self.server!r} shows a certificate that cannot be verified: {exc.verify_message}"
+                f"{self.server!r} shows a certificate that cannot be verified: "
+                f"{exc.verify_message}; check {setting(self.server.name, 'HOST')}, or set "
+                f"{setting(self.server.name, 'TLS_VERIFY')}=false if you trust it all the same"
             ) from exc
         except OSError as exc:
             self.close()
@@ -188,7 +196,7 @@ class Connection:
         if code in (400, 452, 480, 481, 482, 502):
             raise LoginRefused(
                 f"{server!r} refused the login of {server.username!r} ({code}): "
-                "check the user name and password of this provider"
+                f"check {setting(server.name, 'USERNAME')} and {setting(server.name, 'PASSWORD')}"
             )
         raise ProtocolError(f"{server!r} answered AUTHINFO with {code}")
 

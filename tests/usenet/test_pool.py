@@ -291,7 +291,7 @@ def test_ipv6_is_dialled(make_client: MakeClient, to: To) -> None:
 @pytest.mark.parametrize("password", ["a\r\nQUIT", "a\nb", "a\0b"])
 def test_a_password_cannot_smuggle_a_command(password: str) -> None:
     with NewsServer(users={"bob": "pw"}) as server:
-        connection = Connection(Server(server.host, server.port, None, "bob", password))
+        connection = Connection(Server("main", server.host, server.port, None, "bob", password))
         with pytest.raises(LoginRefused, match="line break"):
             connection.dial(5)
         assert "QUIT" not in server.counts.commands
@@ -300,7 +300,7 @@ def test_a_password_cannot_smuggle_a_command(password: str) -> None:
 def test_every_transition_that_is_not_listed_is_refused() -> None:
     for before in State:
         for after in State:
-            connection = Connection(Server("nowhere.example", 119))
+            connection = Connection(Server("main", "nowhere.example", 119))
             connection.state = before
             if after in TRANSITIONS[before]:
                 connection._move(after)
