@@ -94,7 +94,8 @@ def test_an_uploaded_nzb_can_be_looked_at_even_once_it_has_left_the_queue(gatewa
 
 
 def test_the_same_upload_again_is_queued_once_and_another_takes_its_place(gateway: Any) -> None:
-    assert gateway.ask("PUT", "/nzbs/movies/a.nzb", NZB).status == 201
+    answer = gateway.ask("PUT", "/nzbs/movies/a.nzb", NZB)
+    assert (answer.status, answer.body) == (201, b"created\n")
     assert gateway.ask("PUT", "/nzbs/movies/a.nzb", NZB).status == 204
     assert len(gateway.intake.added) == 1
     assert gateway.ask("PUT", "/nzbs/movies/a.nzb", NZB + b"<!-- better -->").status == 204

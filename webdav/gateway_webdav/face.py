@@ -169,11 +169,29 @@ class Face:
         length = environ.get("CONTENT_LENGTH") or "0"
         if method in {"LOCK", "PROPPATCH"} and int(length) > _XML:
             return plain(start_response, 413, f"a {method} may have {_XML} bytes")
-        chunks = self._wsgidav(environ, start_response)
+        status, headers = "", list[tuple[str, str]]()
+
+        def start(line: str, fields: list[tuple[str, str]], *_: object) -> Callable[..., object]:
+            nonlocal status, headers
+            status, headers = line, fields
+            return _write_nothing
+
+        chunks = self._wsgidav(environ, start)
         try:
-            return list(chunks)  # all of them short, and then no failure is late
+            body = list(chunks)  # all of them short, and then no failure is late
         finally:
             chunks.close()
+        fields = {name.lower(): value for name, value in headers}
+        if status.startswith("201") and fields.get("content-type", "").startswith("text/html"):
+            # In place of wsgidav's page, which names it and its version.
+            kept = [pair for pair in headers if pair[0].lower() in {"etag", "location"}]
+            return plain(start_response, 201, "created", kept)
+        start_response(status, headers)
+        return body
+
+
+def _write_nothing(_: bytes) -> None:
+    """PEP 3333's `write`, which wsgidav does not call."""
 
 
 def _path(environ: Environ) -> str:
