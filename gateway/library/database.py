@@ -8,6 +8,7 @@ queue up on a lock of their own, since SQLite's waiting is by polling and not fa
 
 from __future__ import annotations
 
+import logging
 import os
 import sqlite3
 import threading
@@ -23,6 +24,8 @@ from sqlalchemy.engine import URL, Connection, Engine, make_url
 
 from gateway.errors import ConfigurationError, GatewayError, StorageError, StorageFull
 from gateway.library import schema
+
+log = logging.getLogger(__name__)
 
 _BUSY_TIMEOUT_S = 30  # another process may hold the write lock: a backup, a second command
 _alembic = threading.Lock()  # it keeps its context in globals: one migration at a time
@@ -158,6 +161,8 @@ class Database:
         from alembic.config import Config
         from alembic.script import ScriptDirectory
 
+        logging.getLogger("alembic").setLevel(logging.WARNING)  # ten lines for each start
+        log.info("migrating the database from %s to %s", current or "nothing", schema.REVISION)
         config = Config(attributes={"connection": tx})
         config.set_main_option("script_location", str(_MIGRATIONS).replace("%", "%%"))
         config.set_main_option("path_separator", "os")
