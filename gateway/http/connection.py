@@ -7,6 +7,7 @@ import select
 import socket
 import struct
 import time
+from collections.abc import Callable
 from contextlib import suppress
 from typing import TYPE_CHECKING
 from urllib.parse import unquote_to_bytes
@@ -79,6 +80,7 @@ class Connection(cheroot.HTTPConnection):
         self.has_been_readable = False
         self.has_unread_body = False
         self.cut_on_close = False
+        self._on_abort: Callable[[], object] | None = None
 
     def _half(self, sock: socket.socket, mode: str, _size: int) -> Reader | Writer:
         return Reader(sock) if "r" in mode else Writer(sock, self.timeouts.send_s)
@@ -87,17 +89,27 @@ class Connection(cheroot.HTTPConnection):
         if self.rfile.has_data() and self._was_reset():
             return False  # pipelined behind a request that the client has already given up
         self.wfile.timeout_s = self.timeouts.send_s
+        self._on_abort = None
         return bool(super().communicate())  # type: ignore[no-untyped-call]
 
     def allow_pause(self) -> None:
         """Let the client take its time over each chunk of the response now running."""
         self.wfile.timeout_s = self.timeouts.pause_s
 
+    def on_abort(self, call: Callable[[], object]) -> None:
+        """Have *call* called by `abort`, if that comes while the response now running does."""
+        self._on_abort = call
+
     def abort(self) -> None:
-        """End the connection so that the client sees it was cut; what blocks on it wakes up."""
+        """End the connection so that the client sees it was cut.
+
+        What blocks on the socket wakes up; what waits for something else is woken by `on_abort`.
+        """
         self.cut_on_close = True
         with suppress(OSError):
             self.socket.shutdown(socket.SHUT_RDWR)
+        if self._on_abort is not None:
+            self._on_abort()
 
     def close(self) -> None:
         if self.cut_on_close:

@@ -50,8 +50,10 @@ class Exchange(wsgi.Gateway_10):
             self._answer()
         except ClientGone:
             raise
-        except BaseException as exc:  # noqa: BLE001 - SystemExit too: the client waits
-            self._fail(exc)
+        except BaseException as exc:
+            if self.connection.cut_on_close:
+                raise ClientGone("the connection was cut here, and the response failed") from exc
+            self._fail(exc)  # SystemExit too: the client waits
 
     def start_response(
         self, status: str, headers: Headers, exc_info: _ExcInfo | None = None

@@ -58,11 +58,13 @@ class Scope:
     def stream(self) -> None:
         """Make this response a stream: it may take all the time its viewer takes.
 
-        Raises NoCapacity when too many responses stream already.
+        When its connection is cut, what it owns is closed at once, by whoever cuts it. Raises
+        NoCapacity when too many responses stream already.
         """
         self.body = self.own(self._streaming.admit(self._connection))
         if self._connection is not None:
             self._connection.allow_pause()
+            self._connection.on_abort(self.close)
 
     def close(self) -> None:
         """Close all that is owned, the newest first. Once; further calls do nothing."""

@@ -25,6 +25,8 @@ class ClientConnection(Protocol):
 
     def allow_pause(self) -> None: ...
 
+    def on_abort(self, call: Callable[[], object]) -> None: ...
+
 
 class StreamingBody:
     """One response that streams. `close` gives its place back, any number of times."""

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import gc
+import http.client
+import logging
 import threading
-from collections.abc import Iterable, Iterator
+import time
+from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 from wsgiref.types import StartResponse
 
@@ -193,6 +196,9 @@ class Pausable:
     def abort(self) -> None:
         self.aborted = True
 
+    def on_abort(self, call: Callable[[], object]) -> None:
+        pass
+
     def allow_pause(self) -> None:
         self.may_pause = True
 
@@ -316,3 +322,32 @@ def test_aborted_clients_leave_no_stream_open(servers: Any, how: str) -> None:
     server.stop(5)
     assert streaming.active == 0
     assert log == ["stream"]
+
+
+def test_stopping_wakes_a_stream_that_waits_for_more_and_is_no_error(
+    servers: Any, caplog: pytest.LogCaptureFixture
+) -> None:
+    running = threading.Event()
+
+    def wait(thing: Thing, start_response: StartResponse) -> Iterator[Chunk]:
+        start_response("200 OK", [("Content-Length", "6")])
+        yield b"abc"
+        running.set()
+        thing.closed.wait(30)
+        raise ValueError("what it reads from is closed")
+
+    def app(environ: Environ, start_response: StartResponse) -> Iterable[Chunk]:
+        scope = scope_of(environ)
+        scope.stream()
+        return wait(scope.own(Thing("film", [])), start_response)
+
+    server = servers.serve(RequestScope(app, StreamingBodies(1)))
+    client = servers.connect(server)
+    client.get()
+    assert running.wait(5)
+    began = time.monotonic()
+    assert server.stop(0.1) is False
+    assert time.monotonic() - began < 1
+    with pytest.raises((ConnectionResetError, http.client.IncompleteRead)):
+        client.response().read()
+    assert [record for record in caplog.records if record.levelno >= logging.ERROR] == []
