@@ -56,9 +56,10 @@ class Database:
         """
         try:
             self.url: URL = make_url(url)
-        except exc.ArgumentError as error:
+        except (exc.ArgumentError, ValueError) as error:
+            shown = "" if "@" in url else f" {url!r}"  # it may hold a password
             raise ConfigurationError(
-                f"the database address {url!r} is no URL: GATEWAY_DATABASE_URL wants one such as "
+                f"the database address{shown} is no URL: GATEWAY_DATABASE_URL wants one such as "
                 "sqlite:////data/library.sqlite"
             ) from error
         self._is_sqlite = self.url.get_backend_name() == "sqlite"
