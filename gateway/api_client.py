@@ -1,11 +1,11 @@
-"""What the commands ask of a running gateway: the SABnzbd API, over HTTP."""
+"""What the commands ask of a running gateway: SABnzbd's API and its own, over HTTP."""
 
 from __future__ import annotations
 
 import http.client
 import json
 import secrets
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -83,19 +83,51 @@ class ApiClient:
         ended = self._ask({"mode": "history", "limit": str(history)})["history"]
         return Listing(queue["status"], queue["slots"], ended["slots"])
 
+    def start_check(self, releases: Sequence[str]) -> dict[str, Any]:
+        """Have *releases* checked, or the whole library if there are none; return the request."""
+        body = json.dumps({"releases": list(releases)}).encode()
+        return self._ask_own("/checks", body)
+
+    def checks(self, **query: str | int) -> dict[str, Any]:
+        """Return what is being checked, and the results that *query* asks for."""
+        return self._ask_own(f"/checks?{urlencode(query)}")
+
+    @property
+    def place(self) -> str:
+        """Where the gateway is looked for: host and port."""
+        host = f"[{self._host}]" if ":" in self._host else self._host
+        return f"{host}:{self._port}"
+
+    def _ask_own(self, path: str, body: bytes | None = None) -> dict[str, Any]:
+        """Ask the gateway's own API."""
+        headers = {"Content-Type": "application/json"} if body is not None else {}
+        status, answer = self._exchange(f"/api/gateway{path}", body, headers)
+        if status >= 400:
+            raise Refused(str(answer.get("error", f"{self.place} answered with status {status}")))
+        return answer
+
     def _ask(
         self, query: Mapping[str, str], body: bytes | None = None, headers: Mapping[str, str] = {}
     ) -> dict[str, Any]:
-        place = f"[{self._host}]" if ":" in self._host else self._host
-        place = f"{place}:{self._port}"
+        """Ask SABnzbd's API."""
+        path = "/api?" + urlencode({**query, "output": "json"})
+        _, answer = self._exchange(path, body, headers)
+        error = answer.get("error")
+        if isinstance(error, str) and error.startswith("API Key"):
+            raise self._wrong_key()
+        if isinstance(error, str) and body is None:
+            raise Refused(f"the gateway on {self.place} refused {query['mode']!r}: {error}")
+        return answer
+
+    def _exchange(
+        self, path: str, body: bytes | None, headers: Mapping[str, str]
+    ) -> tuple[int, dict[str, Any]]:
+        """Send one request; return its status and what its JSON says."""
+        place = self.place
         connection = http.client.HTTPConnection(self._host, self._port, timeout=_TIMEOUT_S)
         try:
-            connection.request(
-                "GET" if body is None else "POST",
-                "/api?" + urlencode({**query, "output": "json"}),
-                body,
-                {"X-Api-Key": self._key, **headers},
-            )
+            method = "GET" if body is None else "POST"
+            connection.request(method, path, body, {"X-Api-Key": self._key, **headers})
             response = connection.getresponse()
             status, content = response.status, response.read()
         except ConnectionRefusedError as exc:
@@ -115,16 +147,16 @@ class ApiClient:
         except ValueError:
             answer = None
         if not isinstance(answer, dict):
+            if status == 403 and path.startswith("/api/gateway"):
+                raise self._wrong_key()
             raise Unreachable(f"what answers on {place} is no NZB Gateway (HTTP status {status})")
-        error = answer.get("error")
-        if isinstance(error, str) and error.startswith("API Key"):
-            raise Refused(
-                f"the gateway on {place} refused the API key: set GATEWAY_API_KEY or "
-                "GATEWAY_DATA_DIR as for the gateway that runs"
-            )
-        if isinstance(error, str) and body is None:
-            raise Refused(f"the gateway on {place} refused {query['mode']!r}: {error}")
-        return answer
+        return status, answer
+
+    def _wrong_key(self) -> Refused:
+        return Refused(
+            f"the gateway on {self.place} refused the API key: set GATEWAY_API_KEY or "
+            "GATEWAY_DATA_DIR as for the gateway that runs"
+        )
 
 
 def _form(name: str, document: bytes) -> tuple[bytes, str]:

@@ -22,9 +22,10 @@ from gateway.http.server import Server
 from gateway.http.streaming import StreamingBodies
 from gateway.keys import Keys
 from gateway.library.catalogue import Library
+from gateway.library.check_records import CheckRecords
 from gateway.library.database import Database
 from gateway.nzb.unwrapping import LIMIT
-from gateway.page import connections, limits
+from gateway.page import checks, connections, limits
 from gateway.page import streams as open_streams
 from gateway.page.api import Api
 from gateway.reload import put_in_force, rules_of
@@ -33,6 +34,9 @@ from gateway.streams.streams import Streams
 from gateway.usenet.client import Account, UsenetClient
 from gateway.usenet.rules import Sharing
 from gateway.usenet.workload import Workload
+from gateway_queue.checks import HealthChecks
+from gateway_queue.health import Examiner
+from gateway_queue.health_worker import HealthWorker
 from gateway_queue.importer import Importer
 from gateway_queue.intake import Queue
 from gateway_queue.processor import Processor
@@ -108,8 +112,18 @@ class Gateway:
                 login=(self.keys.webdav_user, self.keys.webdav_password),
             )
             providers = usenet.source.providers
+            records = CheckRecords(database)
+            self.health = HealthWorker(
+                Examiner(usenet.source, providers=len(providers)),
+                library,
+                records,
+                # Nobody to ask: a round would find out nothing about any file.
+                interval_s=settings.health_round if providers else 0.0,
+            )
+            stack.callback(self.health.stop)
             api = Api(
                 [
+                    *checks.endpoints(HealthChecks(library, records, self.health)),
                     *connections.endpoints(providers),
                     *limits.endpoints(self.sharing, providers),
                     *open_streams.endpoints(streams, providers),
@@ -151,6 +165,7 @@ class Gateway:
         """Serve. Raises ConfigurationError when the port cannot be had."""
         self.server.start()
         self.processor.start()
+        self.health.start()
         log.info("NZB Gateway listens on %s", self.url)
         if not self.settings.providers:
             log.warning("no provider is configured: set GATEWAY_PROVIDERS__MAIN__HOST")

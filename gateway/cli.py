@@ -1,6 +1,7 @@
 """The commands of `nzb-gateway`. Whatever goes wrong is one line on stderr, and an exit code:
 
-0: done; 1: it could not be done; 2: the command or a setting is wrong.
+0: done; 1: it could not be done; 2: the command or a setting is wrong. What `check` finds has
+codes of its own: 3: files are degraded or have failed; 4: nothing worse is known, but not of all.
 """
 
 from __future__ import annotations
@@ -81,6 +82,26 @@ def _parser() -> argparse.ArgumentParser:
     )
     queue.set_defaults(command=_queue)
 
+    check = commands.add_parser(
+        "check",
+        help="ask whether the articles of releases are still there",
+        epilog="Exit code: 0 all files are healthy, 3 some are degraded or have failed, "
+        "4 some could not be checked, 1 error.",
+    )
+    check.add_argument(
+        "releases",
+        nargs="*",
+        metavar="RELEASE",
+        help='"name" or "category/name" (default: the whole library)',
+    )
+    check.add_argument(
+        "--wait",
+        action=argparse.BooleanOptionalAction,
+        default=True,
+        help="show the progress and what is found (default), or return at once",
+    )
+    check.set_defaults(command=_check)
+
     config = commands.add_parser("config", help="list the settings in force, without secrets")
     config.set_defaults(command=_config)
     return parser
@@ -145,6 +166,19 @@ def _queue(given: argparse.Namespace, settings: Settings) -> int:
     for slot in found.history:
         _print_slot(slot, slot["category"], slot["name"], slot["fail_message"] or slot["storage"])
     return 0
+
+
+def _check(given: argparse.Namespace, settings: Settings) -> int:
+    from gateway import check_command
+
+    return check_command.check(
+        ApiClient.of(settings),
+        given.releases,
+        wait=given.wait,
+        out=sys.stdout,
+        err=sys.stderr,
+        shown=_shown,
+    )
 
 
 def _print_slot(slot: dict[str, Any], category: str, name: str, remark: str) -> None:

@@ -163,6 +163,7 @@ class Settings(BaseSettings):
     article_cache: Annotated[Size, Field(ge=0)] = 256 << 20
     categories: dict[str, CategorySettings] = {}
     max_concurrent_items: Annotated[int, Field(ge=1, le=100)] = 2
+    health_round: Annotated[Duration, Field(ge=0)] = 7 * 86_400.0
     mount_dir: Mounted = PurePosixPath("/mnt/nzb-gateway")
 
     SECTIONS: ClassVar[Mapping[str, type[BaseModel]]] = {

@@ -48,6 +48,8 @@ class Unit(enum.Enum):
     def write(self, value: float) -> str:
         """Return *value* in the largest unit that divides it."""
         if self is Unit.DURATION:
+            if value and value % _TIMES["D"] == 0:
+                return f"{value / _TIMES['D']:g}d"
             return f"{value:g}s" if value >= 1 or not value else f"{value * 1000:g}ms"
         for unit, size in (("GiB", 1 << 30), ("MiB", 1 << 20), ("KiB", 1 << 10)):
             if value and value % size == 0:

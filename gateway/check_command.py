@@ -1,0 +1,117 @@
+"""`nzb-gateway check`: asks the running gateway for a check, and shows what it comes to."""
+
+from __future__ import annotations
+
+import time
+from collections import Counter
+from collections.abc import Callable, Iterator, Sequence
+from datetime import datetime
+from typing import Any, TextIO
+
+from gateway.api_client import ApiClient, Unreachable
+
+_POLL_S = 0.5
+HEALTHY, BROKEN, UNKNOWN = 0, 3, 4
+"""Exit codes: every file is healthy; some are degraded or failed; else some are unknown."""
+
+_ORDER = ("healthy", "degraded", "failed", "unknown")
+
+
+def check(
+    client: ApiClient,
+    releases: Sequence[str],
+    *,
+    wait: bool,
+    out: TextIO,
+    err: TextIO,
+    shown: Callable[[str], str],
+) -> int:
+    """Have *releases*, or the whole library, checked; return the exit code.
+
+    *wait*: until the end, the progress on *err* if that is a terminal; otherwise nothing is
+    known yet, and the code is 0. *shown* makes text of strangers fit for a terminal.
+    """
+    request = client.start_check(releases)
+    if not request["files"]:
+        print("nothing to check: the library holds no file", file=out)
+        return HEALTHY
+    if not wait:
+        print(
+            f"{_files(request['files'])} will be checked; {client.place}/api/gateway/checks tells "
+            "what is found",
+            file=out,
+        )
+        return HEALTHY
+    _wait(client, request["id"], err, shown)
+    found: Counter[str] = Counter()
+    for release in _results(client, releases):
+        print(shown(f"{release['category']}/{release['name']}"), file=out)
+        width = max((len(file["path"]) for file in release["files"]), default=0)
+        for file in release["files"]:
+            found[file["health"]] += 1
+            name = shown(file["path"].ljust(min(width, 60)))
+            print(f"  {file['health'].upper():<8}  {name}  {shown(_words(file))}", file=out)
+    counted = ", ".join(f"{found[health]:,} {health}" for health in _ORDER if found[health])
+    print(f"{_files(found.total())}: {counted}", file=out)
+    if found["degraded"] or found["failed"]:
+        return BROKEN
+    return UNKNOWN if found["unknown"] else HEALTHY
+
+
+def _wait(client: ApiClient, request_id: str, err: TextIO, shown: Callable[[str], str]) -> None:
+    """Wait until the request is finished. Raises Unreachable when the gateway forgot it."""
+    is_terminal = err.isatty()
+    try:
+        while True:
+            status = client.checks(limit=0)
+            ours = [one for one in status["requests"] if one["id"] == request_id]
+            if not ours:
+                raise Unreachable(
+                    "the gateway was started anew in the middle of the check: run the command again"
+                )
+            if ours[0]["finished"]:
+                return
+            if is_terminal:
+                err.write(f"\r\x1b[K{shown(_progress(ours[0], status['running']))[:78]}")
+                err.flush()
+            time.sleep(_POLL_S)
+    finally:
+        if is_terminal:
+            err.write("\r\x1b[K")
+            err.flush()
+
+
+def _progress(request: dict[str, Any], running: dict[str, Any] | None) -> str:
+    line = f"{request['done']:,} of {_files(request['files'])} checked"
+    if running is not None and running["asked"]:
+        line += f"; {running['done']:,} of {running['articles']:,} articles of {running['path']}"
+    return line
+
+
+def _results(client: ApiClient, releases: Sequence[str]) -> Iterator[dict[str, Any]]:
+    if not releases:
+        after: int | None = 0
+        while after is not None:
+            page = client.checks(after=after)
+            yield from page["results"]
+            after = page["next"]
+        return
+    seen = set()
+    for name in releases:
+        for release in client.checks(release=name)["results"]:
+            key = (release["category"], release["name"])
+            if key not in seen:
+                seen.add(key)
+                yield release
+
+
+def _words(file: dict[str, Any]) -> str:
+    words = str(file["words"])
+    if file["health"] == "unknown" and file["decided_at"] is not None:
+        day = datetime.fromtimestamp(file["decided_at"]).astimezone()
+        words += f" (before: {file['verdict'].upper()}, {day:%Y-%m-%d})"
+    return words
+
+
+def _files(count: int) -> str:
+    return f"{count:,} {'file' if count == 1 else 'files'}"

@@ -1,0 +1,244 @@
+"""`nzb-gateway check`, as somebody types it, against a gateway and a news server that run."""
+
+from __future__ import annotations
+
+import io
+import os
+import re
+import socket
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
+from pathlib import Path
+
+import pytest
+
+from gateway.api_client import ApiClient
+from gateway.app import Gateway
+from gateway.check_command import check
+from gateway.cli import main
+from gateway.demo import Fault, NewsServer, Post, make_bulk_post
+from gateway.library.catalogue import Library
+from gateway.library.database import Database
+from gateway.library.entries import NewFile, NewPosted, NewRelease
+from gateway.nzb.extents import PartTable, Run
+from gateway.settings import load
+
+FILM = make_bulk_post("film.mkv", 250 * 1000, part_size=1000)
+SERIES = make_bulk_post("episode.mkv", 20 * 1000, part_size=1000, seed=1)
+
+
+@pytest.fixture(autouse=True)
+def _alone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Keep the developer's own settings out, and their data folder."""
+    for name in os.environ:
+        if name.upper().startswith("GATEWAY_"):
+            monkeypatch.delenv(name)
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("GATEWAY_DATA_DIR", str(tmp_path / "data"))
+
+
+@pytest.fixture
+def server() -> Iterator[NewsServer]:
+    with NewsServer() as server:
+        server.add(FILM, SERIES)
+        yield server
+
+
+@pytest.fixture
+def gateway(
+    server: NewsServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> Iterator[Callable[[], Gateway]]:
+    """Run a gateway, once, with a film and an episode of a series in its library."""
+    monkeypatch.setenv("GATEWAY_PROVIDERS__MAIN__HOST", server.host)
+    monkeypatch.setenv("GATEWAY_PROVIDERS__MAIN__PORT", str(server.port))
+    monkeypatch.setenv("GATEWAY_PROVIDERS__MAIN__TLS", "false")
+    monkeypatch.setenv("GATEWAY_READ_TIMEOUT", "1s")
+    monkeypatch.setenv("GATEWAY_HEALTH_ROUND", "0")
+    monkeypatch.setenv("GATEWAY_PORT", "0")
+    with ExitStack() as stack:
+
+        def run() -> Gateway:
+            database = Database(load().database)
+            library = Library(database)
+            publish(database, library, "movies", "Film (2020)", FILM)
+            publish(database, library, "tv", "Series S01E01", SERIES)
+            library.close()
+            database.close()
+            running = stack.enter_context(Gateway(load()))
+            monkeypatch.setenv("GATEWAY_PORT", str(running.server.port))
+            return running
+
+        yield run
+
+
+def publish(database: Database, library: Library, category: str, name: str, post: Post) -> None:
+    (file,) = post.files
+    table = PartTable.regular([one.encode() for one in file.message_ids], file.size, 1000)
+    release = NewRelease(
+        category,
+        name,
+        1.0,
+        post.nzb,
+        (NewPosted(file.name, table),),
+        (NewFile(file.name, file.size, (Run(0, 0, file.size),)),),
+    )
+    with database.begin() as tx:
+        library.publish(tx, release)
+
+
+@pytest.fixture
+def run(capsys: pytest.CaptureFixture[str]) -> Callable[..., tuple[int, list[str], list[str]]]:
+    """Run the command; return its exit code and the lines of its output and of its complaints."""
+
+    def run(*arguments: str) -> tuple[int, list[str], list[str]]:
+        code = main(["check", *arguments])
+        told = capsys.readouterr()
+        return code, told.out.splitlines(), told.err.splitlines()
+
+    return run
+
+
+Run_ = Callable[..., tuple[int, list[str], list[str]]]
+Start = Callable[[], Gateway]
+
+
+def test_a_healthy_library_is_shown_file_by_file_with_code_0(gateway: Start, run: Run_) -> None:
+    gateway()
+    assert run() == (
+        0,
+        [
+            "movies/Film (2020)",
+            "  HEALTHY   film.mkv  250 articles present",
+            "tv/Series S01E01",
+            "  HEALTHY   episode.mkv  20 articles present",
+            "2 files: 2 healthy",
+        ],
+        [],
+    )
+
+
+def test_what_is_missing_is_shown_with_its_place_and_code_3(
+    server: NewsServer, gateway: Start, run: Run_
+) -> None:
+    server.remove([*FILM.message_ids[12:14], FILM.message_ids[99], *SERIES.message_ids])
+    gateway()
+    assert run() == (
+        3,
+        [
+            "movies/Film (2020)",
+            "  DEGRADED  film.mkv  3 of 250 articles missing (segments 13-14, 100)",
+            "tv/Series S01E01",
+            "  FAILED    episode.mkv  all 20 articles missing",
+            "2 files: 1 degraded, 1 failed",
+        ],
+        [],
+    )
+
+
+def test_only_the_releases_that_are_named_are_checked(
+    server: NewsServer, gateway: Start, run: Run_
+) -> None:
+    gateway()
+    code, out, _ = run("movies/Film (2020)", "Film (2020)")
+    assert (code, out[0], out[-1]) == (0, "movies/Film (2020)", "1 file: 1 healthy")
+    assert set(server.counts.stats) == set(FILM.message_ids)
+
+
+def test_a_provider_that_does_not_answer_gives_code_4_and_the_verdict_from_before(
+    server: NewsServer, gateway: Start, run: Run_
+) -> None:
+    gateway()
+    assert run("Film (2020)")[0] == 0
+    server.fail(Fault.SILENCE)
+    code, out, err = run("Film (2020)")
+    assert (code, err) == (4, [])
+    assert re.fullmatch(
+        r"  UNKNOWN   film\.mkv  250 of 250 articles unknown: the provider did not answer "
+        r"\(before: HEALTHY, \d{4}-\d\d-\d\d\)",
+        out[1],
+    )
+    server.release()
+
+
+def test_a_release_that_does_not_exist_is_told_in_one_line_with_names_like_it(
+    server: NewsServer, gateway: Start, run: Run_
+) -> None:
+    gateway()
+    assert run("Flim (2020)", "Series S01E01") == (
+        1,
+        [],
+        ["nzb-gateway: no release is called 'Flim (2020)': perhaps 'Film (2020)'"],
+    )
+    assert not server.counts.stats
+
+
+def test_whoever_does_not_want_to_wait_is_told_where_to_look(
+    server: NewsServer, gateway: Start, run: Run_
+) -> None:
+    running = gateway()
+    place = f"127.0.0.1:{running.server.port}"
+    assert run("--no-wait") == (
+        0,
+        [f"2 files will be checked; {place}/api/gateway/checks tells what is found"],
+        [],
+    )
+    server.wait_for(lambda counts: counts.commands["STAT"] == 270)
+
+
+def test_an_empty_library_is_no_error(monkeypatch: pytest.MonkeyPatch, run: Run_) -> None:
+    monkeypatch.setenv("GATEWAY_PORT", "0")
+    with Gateway(load()) as running:
+        monkeypatch.setenv("GATEWAY_PORT", str(running.server.port))
+        assert run() == (0, ["nothing to check: the library holds no file"], [])
+
+
+def test_without_a_provider_nothing_is_known_and_the_line_says_what_to_set(
+    gateway: Start, monkeypatch: pytest.MonkeyPatch, run: Run_
+) -> None:
+    for name in ("HOST", "PORT", "TLS"):
+        monkeypatch.delenv(f"GATEWAY_PROVIDERS__MAIN__{name}", raising=False)
+    gateway()
+    code, out, _ = run("Film (2020)")
+    assert code == 4
+    assert "no provider is configured: set GATEWAY_PROVIDERS__MAIN__HOST" in out[1]
+
+
+def test_the_progress_is_shown_on_a_terminal_and_wiped_at_the_end(
+    server: NewsServer, gateway: Start, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class Terminal(io.StringIO):
+        """A terminal whose reader lets the server answer once it has seen how far it is."""
+
+        def isatty(self) -> bool:
+            return True
+
+        def write(self, text: str) -> int:
+            if "100 of 250 articles of film.mkv" in text:
+                server.release()
+            return super().write(text)
+
+    monkeypatch.setenv("GATEWAY_READ_TIMEOUT", "60s")
+    server.fail(Fault.SILENCE, FILM.message_ids[120])
+    gateway()
+    out, err = io.StringIO(), Terminal()
+    client = ApiClient.of(load())
+    assert check(client, ["Film (2020)"], wait=True, out=out, err=err, shown=str) == 0
+    shown = err.getvalue().split("\r\x1b[K")
+    assert "0 of 1 file checked; 100 of 250 articles of film.mkv" in shown
+    assert shown[-1] == ""
+
+
+def test_when_nothing_listens_or_the_key_is_wrong_one_line_says_so(
+    gateway: Start, monkeypatch: pytest.MonkeyPatch, run: Run_
+) -> None:
+    gateway()
+    monkeypatch.setenv("GATEWAY_API_KEY", "not-the-key")
+    code, out, (complaint,) = run()
+    assert (code, out) == (1, [])
+    assert "refused the API key: set GATEWAY_API_KEY or GATEWAY_DATA_DIR" in complaint
+    with socket.socket() as closed:
+        closed.bind(("127.0.0.1", 0))
+        monkeypatch.setenv("GATEWAY_PORT", str(closed.getsockname()[1]))
+        code, out, (complaint,) = run()
+    assert (code, out) == (1, [])
+    assert "nothing listens on" in complaint
