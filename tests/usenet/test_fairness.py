@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import random
+from collections import deque
 
 import pytest
 
 from bench.model import RULES, Crew, Rule, run
-from gateway.usenet.permits import ExtendedSemaphore, Permit, Request
+from gateway.usenet.permits import ExtendedSemaphore, Permit, Request, Waiter
 from gateway.usenet.policy import Policy
 from gateway.usenet.shares import Fixed, Shares
 from gateway.usenet.workload import Reservation, Workload
@@ -149,3 +150,69 @@ def test_those_whom_their_streams_cap_holds_back_keep_nothing_from_the_queue() -
     # 8 of the stream wait, and it is owed 3; but it could not take them.
     assert (seen.waiting[STREAM], seen.held[STREAM], seen.held[QUEUE]) == (8, 2, 8)
     assert seen.required[QUEUE] == 0
+
+
+# The worked example of docs/sharing-connections.md
+
+
+class Example:
+    """50 connections as they come, and who works on them: each asks again when it is done."""
+
+    def __init__(self) -> None:
+        self.semaphore = ExtendedSemaphore(50, Shares())
+        self.waiters: dict[Workload, list[Waiter]] = {workload: [] for workload in Workload}
+        self.held: deque[Permit] = deque()
+        self.gone: set[Workload] = set()
+
+    def want(self, workload: Workload, times: int, *, demand: bool = False) -> None:
+        for _ in range(times):
+            request = Request(Reservation(workload, 1), demand)
+            self.waiters[workload].append(self.semaphore.submit(request, self._take))
+
+    def leave(self, workload: Workload) -> None:
+        self.gone.add(workload)
+        for waiter in self.waiters[workload]:
+            waiter.cancel()
+
+    def finish(self, exchanges: int) -> None:
+        """Have the oldest exchanges end, one by one."""
+        for _ in range(min(exchanges, len(self.held))):
+            permit = self.held.popleft()
+            permit.release()
+            if permit.reservation.workload not in self.gone:
+                self.want(permit.reservation.workload, 1, demand=permit.demand)
+
+    def books(self) -> tuple[tuple[int, int, int], tuple[int, int, int]]:
+        """Return what viewers, queue and checks hold, and what each must leave free."""
+        seen = self.semaphore.snapshot()
+        held, required = list(seen.held.values()), list(seen.required.values())
+        return (held[0], held[1], held[2]), (required[0], required[1], required[2])
+
+    def _take(self, permit: Permit) -> bool:
+        self.held.append(permit)
+        return True
+
+
+def test_the_worked_example_for_operators_is_what_happens() -> None:
+    example = Example()
+    example.want(QUEUE, 100)
+    assert example.books() == ((0, 50, 0), (0, 0, 0))
+    example.want(STREAM, 1, demand=True)
+    assert example.books() == ((0, 50, 0), (0, 1, 0))
+    example.finish(1)
+    assert example.books() == ((1, 49, 0), (0, 0, 0))
+    example.want(STREAM, 60)
+    assert example.books() == ((1, 49, 0), (0, 19, 0))
+    example.finish(200)
+    assert example.books() == ((40, 10, 0), (0, 0, 0))
+    example.want(HEALTH, 20)
+    assert example.books() == ((40, 10, 0), (1, 1, 0))
+    example.finish(100)
+    assert example.books() == ((39, 10, 1), (0, 0, 0))
+    example.leave(STREAM)
+    example.finish(100)
+    assert example.books() == ((0, 49, 1), (0, 0, 0))
+    example.leave(QUEUE)
+    example.finish(100)
+    assert example.books() == ((0, 0, 5), (0, 0, 0))
+    assert example.semaphore.snapshot().free == 45
