@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 
 import pytest
@@ -140,6 +142,26 @@ def test_what_cannot_be_met_is_refused_with_the_arithmetic_and_changes_nothing(
 def test_a_guarantee_that_the_providers_cannot_meet_is_refused_before_anything_is_built() -> None:
     with pytest.raises(ConfigurationError, match="= 30, but the largest provider, 'main', has 20"):
         UsenetClient([Account("main", "127.0.0.1", 1, connections=20)], Shares(20, 10))
+
+
+def test_of_two_changes_at_once_neither_is_lost(
+    server: NewsServer, make_client: MakeClient, to: To
+) -> None:
+    shared = sharing(make_client(to(server, connections=10)), Rules())
+    entered, other_is_done = threading.Event(), threading.Event()
+
+    def slow(old: Rules) -> Rules:
+        entered.set()
+        other_is_done.wait(0.2)  # in vain, unless the other one overtakes
+        return replace(old, queue_guarantee=3)
+
+    with ThreadPoolExecutor(1) as thread:
+        first = thread.submit(shared.change, slow)
+        assert entered.wait(10)
+        shared.change(lambda old: replace(old, health_cap=2))
+        other_is_done.set()
+        first.result(10)
+    assert shared.rules == Rules(queue_guarantee=3, health_cap=2)
 
 
 def test_the_policy_itself_can_be_changed_and_back(
