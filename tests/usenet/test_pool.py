@@ -165,6 +165,7 @@ def test_what_is_abandoned_is_drained_when_that_is_sooner_done(
         server.add(POST)
         client = make_client(to(server, connections=1))
         client.source.request(PARTS[0], reservation=WATCHING).result(10)
+        client.pools["main"]._s_per_byte = 1e-9  # a line that brings an article in no time
         server.fail(Fault.STALL, times=1, after=9_000)
         part = Part((POST.message_ids[1],), 2, len(PARTS), 10_000, 20_000, 512_000)
         fetch = client.source.request(part, reservation=WATCHING)
