@@ -59,6 +59,7 @@ class Pool:
         # Under the lock: who is live, who of them is idle (the most recently used last), how
         # many are being dialled, and what has been measured and learned.
         self._lock = threading.Lock()
+        self._resizing = threading.Lock()  # the limit and the total of permits change as one
         self._live: set[Connection] = set()
         self._idle: list[Connection] = []
         self._dialling = 0
@@ -300,13 +301,14 @@ class Pool:
         self._set_limit(self._configured)
 
     def _set_limit(self, limit: int) -> None:
-        with self._lock:
-            self._limit = limit
-            surplus = max(0, len(self._live) + self._dialling - limit)
-            closing, self._idle = self._idle[:surplus], self._idle[surplus:]
-        for connection in closing:
-            self._reactor.close(connection)
-        self.permits.resize(limit)
+        with self._resizing:
+            with self._lock:
+                self._limit = limit
+                surplus = max(0, len(self._live) + self._dialling - limit)
+                closing, self._idle = self._idle[:surplus], self._idle[surplus:]
+            for connection in closing:
+                self._reactor.close(connection)
+            self.permits.resize(limit)
 
 
 def _average(old: float, new: float) -> float:
