@@ -219,6 +219,24 @@ def test_a_check_cut_short_leaves_the_old_result_and_the_round_goes_on_after_a_r
     assert latest.began == clock.now - DAY
 
 
+def test_a_clock_that_is_set_back_has_no_file_checked_twice(
+    server: NewsServer,
+    publish: Publish,
+    start_worker: Start,
+    wait_until: WaitUntil,
+    ended: Ended,
+    clock: Clock,
+) -> None:
+    films(server, publish, 2)
+    server.fail(Fault.SILENCE, times=1)
+    start_worker()
+    server.wait_for(lambda counts: counts.stalled)
+    clock.now -= DAY
+    server.heal()
+    wait_until(ended())
+    assert server.counts.commands["STAT"] == 6
+
+
 def test_a_file_removed_meanwhile_is_no_trouble(
     server: NewsServer,
     publish: Publish,
@@ -269,6 +287,7 @@ def test_a_silent_provider_wipes_out_no_verdict(
     server.heal()
 
 
+@pytest.mark.parametrize("interval_s", [600.0, 7 * DAY])
 def test_a_provider_that_lacks_everything_stops_the_round_and_the_next_one_goes_on(
     server: NewsServer,
     publish: Publish,
@@ -278,6 +297,7 @@ def test_a_provider_that_lacks_everything_stops_the_round_and_the_next_one_goes_
     library: Library,
     ended: Ended,
     clock: Clock,
+    interval_s: float,
     said: list[str],
 ) -> None:
     films(server, publish, 12)
@@ -296,7 +316,7 @@ def test_a_provider_that_lacks_everything_stops_the_round_and_the_next_one_goes_
     assert server.counts.commands["STAT"] == 15
     assert len(list(library.releases("movies"))) == 12
     server.heal()
-    clock.now += 7 * DAY
+    clock.now += interval_s
     worker.wake()
     wait_until(ended(2))
     latest = worker.status().round.latest
