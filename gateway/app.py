@@ -167,6 +167,7 @@ class Gateway:
         self.processor.start()
         self.health.start()
         log.info("NZB Gateway listens on %s", self.url)
+        log.info("`nzb-gateway config` says where the WebDAV password and the API key are kept")
         if not self.settings.providers:
             log.warning("no provider is configured: set GATEWAY_PROVIDERS__MAIN__HOST")
 
@@ -194,6 +195,7 @@ class Gateway:
         try:
             self.start()
         except BaseException:
+            self.server.stop(0.0)
             self._parts.close()
             raise
         return self
