@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import logging
-import queue
 import signal
 import ssl
 from collections.abc import Callable
 from contextlib import ExitStack
 from importlib.metadata import version
-from types import FrameType, TracebackType
+from types import TracebackType
 from typing import Self
 
 from gateway.errors import ConfigurationError
@@ -30,6 +29,7 @@ from gateway.page import streams as open_streams
 from gateway.page.api import Api
 from gateway.reload import put_in_force, rules_of
 from gateway.settings import ProviderSettings, Settings
+from gateway.signals import awaited
 from gateway.streams.streams import Streams
 from gateway.usenet.client import Account, UsenetClient
 from gateway.usenet.rules import Sharing
@@ -214,18 +214,13 @@ def serve(settings: Settings, read: Callable[[], Settings]) -> int:
 
     At SIGHUP the settings that *read* returns are put in force.
     """
-    # Made for this: a handler may run in the middle of anything, and `put` takes no lock.
-    signals: queue.SimpleQueue[int] = queue.SimpleQueue()
-
-    def note(number: int, _frame: FrameType | None) -> None:
-        signals.put(number)
-
-    for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
-        signal.signal(number, note)
-    with Gateway(settings) as gateway:
-        while (came := signals.get()) == signal.SIGHUP:
+    with (
+        awaited(signal.SIGTERM, signal.SIGINT, signal.SIGHUP) as next_signal,
+        Gateway(settings) as gateway,
+    ):
+        while (came := next_signal()) == signal.SIGHUP:
             gateway.reload(read)
-        log.info("stopping: %s", signal.Signals(came).name)
+        log.info("stopping: %s", came.name)
     return 0
 
 

@@ -13,7 +13,6 @@ import threading
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
-from types import FrameType
 from typing import TextIO
 from urllib.parse import quote
 
@@ -22,24 +21,18 @@ from gateway.app import Gateway
 from gateway.demo import CLIP_NAME, CLIP_SECONDS, CLIP_SHA256, NewsServer, make_post, read_clip
 from gateway.errors import GatewayError, ImportFailed
 from gateway.settings import ProviderSettings, Settings
+from gateway.signals import awaited
 
 _IMPORT_S = 60.0
 _CATEGORY = "movies"
 # Whoever types Ctrl-C wants an end: a player that is still open is not waited for.
 _DRAIN_S = 1.0
-_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 
 def demo(settings: Settings) -> int:
     """Show the clip until a signal ends it; of *settings*, HOST, PORT and MOUNT_DIR are heeded."""
-    ended = threading.Event()
-
-    def end(_number: int, _frame: FrameType | None) -> None:
-        ended.set()
-
-    for number in _SIGNALS:
-        signal.signal(number, end)
-    show(settings, sys.stdout, ended.wait)
+    with awaited(signal.SIGINT, signal.SIGTERM, signal.SIGHUP) as next_signal:
+        show(settings, sys.stdout, next_signal)
     return 0
 
 
