@@ -8,7 +8,8 @@ from typing import Protocol
 import sabctools
 
 from gateway.errors import ProviderError
-from gateway.usenet.connection import Connection, Exchange
+from gateway.usenet.connection import Connection
+from gateway.usenet.exchange import Exchange
 from gateway.usenet.permits import ExtendedSemaphore, Permit, Request, Waiter
 
 # A lost connection says little about the provider: it is asked once more before the next one is.

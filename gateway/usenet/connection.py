@@ -18,7 +18,7 @@ import socket
 import ssl
 import time
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import sabctools
@@ -29,8 +29,8 @@ from gateway.errors import (
     LoginRefused,
     ProtocolError,
     ProviderBusy,
-    ProviderError,
 )
+from gateway.usenet.exchange import Exchange
 
 # A larger buffer is no faster, a smaller one costs more calls (measured: 256 KiB).
 BUFFER = 256 * 1024
@@ -76,44 +76,6 @@ class Server:
 def setting(provider: str, field: str) -> str:
     """Return the name of the setting that is to be changed, for the words of an error."""
     return f"GATEWAY_PROVIDERS__{provider.upper()}__{field}"
-
-
-class Exchange:
-    """Commands that go over one connection together, and the replies to them, in order.
-
-    *finished* is called exactly once, on the dispatcher's thread, when every reply is in or the
-    connection is lost; then *error* is set and *responses* holds what came before.
-    """
-
-    __slots__ = ("error", "expected_bytes", "finished", "lines", "received", "responses", "sent_at")
-
-    def __init__(
-        self,
-        lines: Sequence[bytes],
-        finished: Callable[[Exchange], None],
-        *,
-        expected_bytes: int = 0,
-    ) -> None:
-        self.lines = lines
-        self.finished = finished
-        self.expected_bytes = expected_bytes
-        self.responses: list[sabctools.NNTPResponse] = []
-        self.error: ProviderError | None = None
-        self.received = 0  # bytes on the wire so far; a guess of progress, read by any thread
-        self.sent_at = 0.0
-
-    @property
-    def is_complete(self) -> bool:
-        return len(self.responses) == len(self.lines)
-
-    def report(self) -> None:
-        """Call *finished*, and let go of it, or call and exchange would hold each other."""
-        finished, self.finished = self.finished, _ignore
-        finished(self)
-
-
-def _ignore(exchange: Exchange) -> None:
-    """An exchange is finished once."""
 
 
 class Connection:

@@ -18,7 +18,8 @@ from concurrent.futures import Executor
 
 from gateway.errors import ConnectFailed, ConnectionLost, ProviderBusy, ProviderError
 from gateway.usenet.call import Call
-from gateway.usenet.connection import Connection, Exchange, Server, State
+from gateway.usenet.connection import Connection, Server, State
+from gateway.usenet.exchange import Exchange
 from gateway.usenet.permits import ExtendedSemaphore, Permit, Request
 from gateway.usenet.pool_status import PoolStatus, log_request
 from gateway.usenet.reactor import Reactor

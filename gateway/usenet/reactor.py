@@ -19,7 +19,8 @@ from collections import deque
 from collections.abc import Callable
 
 from gateway.errors import ConnectionLost, ProviderError
-from gateway.usenet.connection import Connection, Exchange, State
+from gateway.usenet.connection import Connection, State
+from gateway.usenet.exchange import Exchange
 
 log = logging.getLogger(__name__)
 
