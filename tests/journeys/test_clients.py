@@ -374,6 +374,7 @@ def test_curl_puts_an_nzb_and_it_is_imported(
     [
         ("/dav/nzbs/movies/film.txt", 403, "'film.txt' is no NZB: put files ending in .nzb"),
         ("/dav/nzbs/film.nzb", 403, "belongs into a category: one of the folders here"),
+        ("/dav/nzbs/filme/film.nzb", 409, "no such folder to put it into: those in /nzbs are the"),
         ("/dav/content/movies/film.nzb", 403, "the library is read-only: only /nzbs takes NZBs"),
         ("/dav/film.nzb", 403, "the library is read-only: only /nzbs takes NZBs"),
     ],

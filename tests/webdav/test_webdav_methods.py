@@ -130,8 +130,8 @@ def test_what_is_queued_from_elsewhere_is_listed_too(gateway: Any) -> None:
         ("/nzbs/movies/film.mkv", b"x", 403, b"is no NZB"),
         ("/nzbs/movies/big.nzb", b"<" * 1_000_001, 413, b"1000000"),
         ("/nzbs/movies/._a.nzb", b"x" * 70_000, 413, b"70000"),
-        ("/nzbs/none/a.nzb", NZB, 409, b""),
-        ("/nzbs/movies/deeper/a.nzb", NZB, 409, b""),
+        ("/nzbs/none/a.nzb", NZB, 409, b"those in /nzbs are the categories"),
+        ("/nzbs/movies/deeper/a.nzb", NZB, 409, b"those in /nzbs are the categories"),
         ("/nzbs/a.nzb", NZB, 403, b"belongs into a category"),
     ],
 )

@@ -163,12 +163,20 @@ class Face:
         )
         return []
 
+    def _folder_exists(self, environ: Environ) -> bool:
+        above = _path(environ).rstrip("/").rpartition("/")[0]
+        folder = self._provider.get_resource_inst(above or "/", environ)
+        return folder is not None and folder.is_collection
+
     def _change(
         self, method: str, environ: Environ, start_response: StartResponse
     ) -> Iterable[Chunk]:
         length = environ.get("CONTENT_LENGTH") or "0"
         if method in {"LOCK", "PROPPATCH"} and int(length) > _XML:
             return plain(start_response, 413, f"a {method} may have {_XML} bytes")
+        if method == "PUT" and not self._folder_exists(environ):
+            words = "there is no such folder to put it into: those in /nzbs are the categories"
+            return plain(start_response, 409, words)
         status, headers = "", list[tuple[str, str]]()
 
         def start(line: str, fields: list[tuple[str, str]], *_: object) -> Callable[..., object]:
