@@ -98,7 +98,29 @@ class PermitTimeout(NoCapacity):
 
 
 class LeaseRefused(NoCapacity):
-    """A pool of slots that others share is full."""
+    """No place among the slots that others share."""
+
+
+class PoolFull(LeaseRefused):
+    """As many sessions as *cap* allows, or more, are in *pool*: *count* of them."""
+
+    def __init__(self, pool: str, count: int, cap: int) -> None:
+        super().__init__(f"no slot in {pool}: {count} of {cap} in use")
+        self.pool = pool
+        self.count = count
+        self.cap = cap
+
+
+class StoreRecovering(LeaseRefused):
+    """The lease store lost its data; for *retry_after_s*, only those who held a slot get one."""
+
+    def __init__(self, retry_after_s: float) -> None:
+        super().__init__(f"no new sessions for {retry_after_s:.1f} s: the lease store lost its data")
+        self.retry_after_s = retry_after_s
+
+
+class LeaseStoreDown(NoCapacity):
+    """The store of leases did not answer in time: whether it did what it was asked is unknown."""
 
 
 class LeaseLost(GatewayError):

@@ -1,0 +1,110 @@
+-- What every operation begins with. KEYS[1] is the epoch; all other keys have its hash tag, so they
+-- lie in the same slot of a cluster.
+--   epoch            "<run id of the server> <time until which it recovers, ms>"
+--   pool:<name>      sorted set: "<session>|<ref>" by expiry in ms; "<session>|" is a grace marker
+--   session:<id>     the names of the pools that the session is in or was in last, one a line
+--   gone:<member>    how a ref ended; for ttl its id is not admitted again
+--   wanted:<name>    hash: owner of slots -> "<slots wanted> <expiry in ms>"
+--   pools            set: names of pools that were ever used
+--   events           channel: "<state> <session>|<ref>"
+-- Invariant between operations: a session's members are those of all its pools alike.
+local prefix = string.sub(KEYS[1], 1, -6)
+local clock = redis.call('TIME')
+local now = clock[1] * 1000 + math.floor(clock[2] / 1000)
+
+local function int(number) return string.format('%.0f', number) end
+local function pool_key(name) return prefix .. 'pool:' .. name end
+local function session_key(session) return prefix .. 'session:' .. session end
+local function gone_key(member) return prefix .. 'gone:' .. member end
+local function session_of(member) return string.match(member, '^([^|]*)|') end
+
+local function lines(text)
+  local found = {}
+  for line in string.gmatch(text, '[^\n]+') do found[#found + 1] = line end
+  return found
+end
+
+-- Each pool is purged and read at most once in an operation; what is written is noted here too.
+local read = {}
+local function look(name)
+  local pool = read[name]
+  if pool then return pool end
+  local key = pool_key(name)
+  redis.call('ZREMRANGEBYSCORE', key, '-inf', now)
+  pool = {members = redis.call('ZRANGE', key, 0, -1), present = {}, count = 0}
+  for _, member in ipairs(pool.members) do
+    local session = session_of(member)
+    if not pool.present[session] then
+      pool.present[session] = true
+      pool.count = pool.count + 1
+    end
+  end
+  read[name] = pool
+  return pool
+end
+
+local function enter(names, session, member, expiry)
+  for _, name in ipairs(names) do
+    redis.call('ZADD', pool_key(name), int(expiry), member)
+    local pool = read[name]
+    if pool and not pool.present[session] then
+      pool.present[session] = true
+      pool.count = pool.count + 1
+    end
+  end
+end
+
+local function finish(member, state, ttl)
+  redis.call('SET', gone_key(member), state, 'PX', ttl)
+end
+
+local function tell(state, member)
+  redis.call('PUBLISH', prefix .. 'events', state .. ' ' .. member)
+end
+
+-- The first pool that has no room for the session, as a refusal, or nil.
+local function refusal(names, caps, session)
+  for i, name in ipairs(names) do
+    if caps[i] > 0 then
+      local pool = look(name)
+      if pool.count >= caps[i] and not pool.present[session] then
+        return {'full', name, pool.count, caps[i]}
+      end
+    end
+  end
+end
+
+-- Milliseconds for which only those who held a slot get one: the store was flushed (no epoch), or
+-- it is another process than before and may have an old state (another run id).
+local function recovering(recover)
+  local info = redis.pcall('INFO', 'server')
+  local run = type(info) == 'string' and string.match(info, 'run_id:(%w+)') or '-'
+  local known, till = string.match(redis.call('GET', KEYS[1]) or '', '^(%S+) (%d+)$')
+  if known ~= run then
+    for _, name in ipairs(redis.call('SMEMBERS', prefix .. 'pools')) do
+      redis.call('DEL', pool_key(name))
+    end
+    till = now + recover
+    redis.call('SET', KEYS[1], run .. ' ' .. int(till))
+  end
+  return math.max(0, till - now)
+end
+
+-- Dashboards know the key profile_connections:<id>. It expires with the newest ref, so it cannot
+-- stick. It has no hash tag: a cluster's client writes it itself.
+local function mirror(names, wanted)
+  if wanted ~= '1' then return end
+  for _, name in ipairs(names) do
+    local id = string.match(name, '^profile:(.+)$')
+    if id then
+      read[name] = nil
+      local pool = look(name)
+      local newest = redis.call('ZREVRANGE', pool_key(name), 0, 0, 'WITHSCORES')
+      if newest[2] then
+        redis.call('SET', 'profile_connections:' .. id, pool.count, 'PX', int(newest[2] - now))
+      else
+        redis.call('DEL', 'profile_connections:' .. id)
+      end
+    end
+  end
+end

@@ -1,0 +1,4 @@
+-- names: the number of sessions in each pool
+local counts = {}
+for i, name in ipairs(ARGV) do counts[i] = look(name).count end
+return counts

@@ -1,0 +1,88 @@
+"""A real redis-server of a test's own on 127.0.0.1, which can be stalled, restarted and killed."""
+
+from __future__ import annotations
+
+import signal
+import socket
+import subprocess
+import time
+from pathlib import Path
+from types import TracebackType
+from typing import Self
+
+from redis import Redis
+from redis.exceptions import RedisError
+
+_START_S = 10.0
+
+
+def free_port() -> int:
+    """Return a port that nobody listens on at this moment."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+class RedisServer:
+    """redis-server without a configuration; keeps nothing on the disk unless told to save."""
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+        self.port = free_port()
+        self.url = f"redis://127.0.0.1:{self.port}/0"
+        self._process: subprocess.Popen[bytes] | None = None
+
+    def start(self) -> None:
+        """Start it and return once it answers."""
+        options = {
+            "port": str(self.port),
+            "bind": "127.0.0.1",
+            "save": "",
+            "dir": str(self._folder),
+            "loglevel": "warning",
+        }
+        command = ["redis-server"]
+        for name, value in options.items():
+            command += [f"--{name}", value]
+        self._process = subprocess.Popen(command, stdout=subprocess.DEVNULL)
+        deadline = time.monotonic() + _START_S
+        with Redis(port=self.port, socket_timeout=1.0) as client:
+            while True:
+                try:
+                    client.ping()
+                    return
+                except RedisError:
+                    if time.monotonic() > deadline or self._process.poll() is not None:
+                        raise
+
+    def stop(self, *, save: bool = False) -> None:
+        """End it; what it holds is gone, or with *save* is there again after `start`."""
+        if self._process is not None:
+            self.go_on()
+            if save:
+                with Redis(port=self.port) as client:
+                    client.save()
+            self._process.kill()
+            self._process.wait()
+            self._process = None
+
+    def stall(self) -> None:
+        """Have it answer nothing, with its connections open, until `go_on`."""
+        assert self._process is not None
+        self._process.send_signal(signal.SIGSTOP)
+
+    def go_on(self) -> None:
+        assert self._process is not None
+        self._process.send_signal(signal.SIGCONT)
+
+    def __enter__(self) -> Self:
+        self.start()
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.stop()
