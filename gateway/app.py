@@ -11,6 +11,7 @@ from importlib.metadata import version
 from types import TracebackType
 from typing import Self
 
+from gateway.data_dir import hold
 from gateway.errors import ConfigurationError
 from gateway.http.auth import ApiKey, BasicAuth, RequireApiKey
 from gateway.http.guard import HostGuard, PathGuard
@@ -59,6 +60,7 @@ class Gateway:
     def __init__(self, settings: Settings) -> None:
         self.settings = settings
         with ExitStack() as stack:
+            stack.enter_context(hold(settings.data_dir))
             self.keys = Keys.load(settings)
             rules = rules_of(settings)
             database = Database(settings.database)
