@@ -115,7 +115,7 @@ class StoreRecovering(LeaseRefused):
     """The lease store lost its data; for *retry_after_s*, only those who held a slot get one."""
 
     def __init__(self, retry_after_s: float) -> None:
-        super().__init__(f"no new sessions for {retry_after_s:.1f} s: the lease store lost its data")
+        super().__init__(f"no new session for {retry_after_s:.1f} s: the lease store lost its data")
         self.retry_after_s = retry_after_s
 
 
