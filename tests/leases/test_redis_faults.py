@@ -1,0 +1,362 @@
+"""Leases in a real redis-server that is flushed, restarted, stalled, and cut off in mid-reply."""
+
+from __future__ import annotations
+
+import re
+import select
+import signal
+import socket
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import closing, contextmanager
+
+import pytest
+from redis import Redis
+from redis_server import RedisServer
+
+from gateway.errors import LeaseStoreDown, PoolFull, StoreRecovering
+from gateway.leases.held import OnStoreError
+from gateway.leases.keeper import Keeper
+from gateway.leases.lease import Lease, Notice, Pool, State
+from gateway.leases.redis import RedisLeases
+
+pytestmark = pytest.mark.system("redis-server")
+
+Until = Callable[[Callable[[], bool]], None]
+TTL_S = 10.0
+BEAT_S = 0.1
+ONE = Pool("profile:1", 1)
+FIVE = Pool("profile:5", 5)
+ALL = Pool("global", 0)
+
+_HOLDER = """
+import sys
+from gateway.leases.keeper import Keeper
+from gateway.leases.lease import Pool
+from gateway.leases.redis import RedisLeases
+
+store = RedisLeases.from_url(sys.argv[1], ttl_s=1.0, recover_s=0)
+keeper = Keeper(store, ttl_s=1.0, heartbeat_s=0.2)
+for number in range(5):
+    keeper.acquire([[Pool("profile:5", 5)]], f"held {number}", print)
+print("holding", flush=True)
+sys.stdin.read()
+"""
+
+
+@contextmanager
+def keeping(
+    server: RedisServer,
+    *,
+    ttl_s: float = TTL_S,
+    recover_s: float = 0.0,
+    policy: OnStoreError = OnStoreError.REFUSE,
+) -> Iterator[tuple[RedisLeases, Keeper]]:
+    store = RedisLeases.from_url(server.url, ttl_s=ttl_s, recover_s=recover_s)
+    keeper = Keeper(store, ttl_s=ttl_s, heartbeat_s=BEAT_S, on_store_error=policy)
+    try:
+        yield store, keeper
+    finally:
+        keeper.close()
+        store.close()
+
+
+def acquire_soon(keeper: Keeper, pool: Pool, session: str, until: Until) -> None:
+    """Acquire as soon as the store no longer recovers."""
+
+    def attempt() -> bool:
+        try:
+            keeper.acquire([[pool]], session, lambda state: None)
+        except StoreRecovering:
+            return False
+        return True
+
+    until(attempt)
+
+
+def test_kill_9_of_a_holder_of_5_of_5_frees_all_within_ttl(
+    server: RedisServer, until: Until
+) -> None:
+    command = [sys.executable, "-c", _HOLDER, server.url]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as holder:
+        assert holder.stdout is not None
+        assert holder.stdout.readline() == b"holding\n"
+        with closing(RedisLeases.from_url(server.url, recover_s=0)) as store:
+            with pytest.raises(PoolFull, match="5 of 5"):
+                store.acquire([[FIVE]], "new", "r", TTL_S)
+            killed = time.monotonic()
+            holder.send_signal(signal.SIGKILL)
+            until(lambda: store.count(FIVE.name) == 0)
+            assert time.monotonic() - killed < 1.0 + 0.5
+            store.acquire([[FIVE]], "new", "r", TTL_S)
+
+
+def test_a_flush_while_holding_is_made_good_and_admits_nobody_above_the_cap(
+    server: RedisServer, until: Until
+) -> None:
+    with keeping(server, recover_s=2.0) as (store, keeper):
+        acquire_soon(keeper, FIVE, "s0", until)
+        told: list[State] = []
+        for number in range(1, 5):
+            keeper.acquire([[FIVE]], f"s{number}", told.append)
+        with Redis(port=server.port) as client:
+            client.flushall()
+        with pytest.raises(StoreRecovering) as refused:
+            store.acquire([[FIVE]], "new", "r", TTL_S)
+        assert 0 < refused.value.retry_after_s <= 2.0
+        until(lambda: store.count(FIVE.name) == 5)
+        with pytest.raises((StoreRecovering, PoolFull)):
+            store.acquire([[FIVE]], "new", "r", TTL_S)
+        assert told == []
+
+
+@pytest.mark.parametrize("save", [False, True], ids=["empty", "from an old snapshot"])
+def test_a_restart_while_holding_is_made_good(
+    server: RedisServer, until: Until, save: bool
+) -> None:
+    with keeping(server, recover_s=2.0) as (store, keeper):
+        acquire_soon(keeper, FIVE, "s0", until)
+        told: list[State] = []
+        for number in range(1, 4):
+            keeper.acquire([[FIVE]], f"s{number}", told.append)
+        store.acquire([[FIVE]], "of a process that is no more", "r", TTL_S)
+        server.stop(save=save)
+        with pytest.raises(LeaseStoreDown):
+            store.count(FIVE.name)
+        server.start()
+        until(lambda: not keeper.status().is_store_down)
+        assert {one.session for one in store.sessions(FIVE.name)} == {"s0", "s1", "s2", "s3"}
+        assert told == []
+
+
+def test_a_lease_that_comes_late_after_the_recovery_is_lost(server: RedisServer) -> None:
+    with closing(RedisLeases.from_url(server.url, recover_s=0)) as store:
+        store.acquire([[ONE]], "s", "r", TTL_S)
+        with Redis(port=server.port) as client:
+            client.flushall()
+        assert store.heartbeat([Lease("s", "r", (ONE,))], TTL_S) == [State.LOST]
+
+
+def test_recovery_puts_nobody_back_above_the_cap(server: RedisServer) -> None:
+    with closing(RedisLeases.from_url(server.url, recover_s=60)) as store:
+        leases = [Lease(f"s{number}", "r", (ALL, ONE)) for number in range(3)]
+        states = [State.HELD, State.LOST, State.LOST]
+        assert store.heartbeat(leases, TTL_S) == states
+        assert [store.count(ONE.name), store.count(ALL.name)] == [1, 1]
+
+
+def test_a_newer_request_of_a_session_does_not_wait_for_the_recovery(
+    server: RedisServer, until: Until
+) -> None:
+    with keeping(server, recover_s=2.0) as (_, keeper), Redis(port=server.port) as client:
+        acquire_soon(keeper, ONE, "s", until)
+        client.flushall()
+        newer = keeper.acquire([[ONE]], "s", lambda state: None)
+        assert newer.state is State.HELD
+        with pytest.raises(StoreRecovering):
+            keeper.acquire([[ALL]], "t", lambda state: None)
+
+
+def test_claimed_slots_come_back_after_a_flush_and_none_above_the_cap(server: RedisServer) -> None:
+    pool = Pool("provider:p", 4)
+    with closing(RedisLeases.from_url(server.url, recover_s=0)) as store:
+        held = store.claim(pool, "a", 3, (), TTL_S).slots
+    with closing(RedisLeases.from_url(server.url, recover_s=60)) as store:
+        with Redis(port=server.port) as client:
+            client.flushall()
+        assert store.claim(pool, "b", 4, (), TTL_S).slots == ()
+        assert store.claim(pool, "a", 3, held, TTL_S).slots == held
+        assert store.claim(pool, "b", 4, ["b:1", "b:2"], TTL_S).slots == ("b:1",)
+        assert store.count(pool.name) == 4
+
+
+@pytest.mark.parametrize("policy", OnStoreError)
+def test_a_stall_of_3_s_ends_nothing_and_holds_no_request_longer_than_the_time_out(
+    server: RedisServer, until: Until, policy: OnStoreError
+) -> None:
+    with keeping(server, policy=policy) as (store, keeper):
+        told: list[State] = []
+        held = keeper.acquire([[ONE]], "s", told.append)
+        other = keeper.acquire([[ALL]], "t", told.append)
+        server.stall()
+        stalled = time.monotonic()
+        other.release(0)
+        assert time.monotonic() - stalled < 1.0
+        until(lambda: keeper.status().failed_heartbeats > 0 and time.monotonic() - stalled > 3)
+        again = time.monotonic()
+        if policy is OnStoreError.REFUSE:
+            with pytest.raises(LeaseStoreDown):
+                keeper.acquire([[ONE]], "u", told.append)
+        else:
+            with pytest.raises(PoolFull):
+                keeper.acquire([[ONE]], "u", told.append)
+        assert time.monotonic() - again < 1.0
+        server.go_on()
+        until(lambda: not keeper.status().is_store_down)
+        until(lambda: keeper.status().queued_releases == 0)
+        assert told == []
+        assert held.state is State.HELD
+        assert [store.count(ONE.name), store.count(ALL.name)] == [1, 0]
+
+
+def test_a_store_that_is_silent_for_ttl_ends_what_is_held(
+    server: RedisServer, until: Until
+) -> None:
+    with keeping(server, ttl_s=1.0) as (_, keeper):
+        told: list[State] = []
+        keeper.acquire([[ONE]], "s", told.append)
+        server.stall()
+        until(lambda: told == [State.LOST])
+        server.go_on()
+
+
+class LossyProxy:
+    """Passes bytes on to a server, and drops replies, with the connection, on demand."""
+
+    def __init__(self, port: int) -> None:
+        self._target = port
+        self.drop_next = threading.Event()
+        self._stopping = threading.Event()
+        self._listener = socket.create_server(("127.0.0.1", 0))
+        self._listener.settimeout(0.05)
+        self.port = int(self._listener.getsockname()[1])
+        self.dropped = 0
+        self._threads = [threading.Thread(target=self._accept)]
+        self._threads[0].start()
+
+    def close(self) -> None:
+        self._stopping.set()
+        for thread in self._threads:
+            thread.join()
+        self._listener.close()
+
+    def _accept(self) -> None:
+        while not self._stopping.is_set():
+            try:
+                client, _ = self._listener.accept()
+            except TimeoutError:
+                continue
+            self._threads.append(threading.Thread(target=self._pass_on, args=(client,)))
+            self._threads[-1].start()
+
+    def _pass_on(self, client: socket.socket) -> None:
+        with client, socket.create_connection(("127.0.0.1", self._target)) as server:
+            while not self._stopping.is_set():
+                for ready in select.select([client, server], [], [], 0.05)[0]:
+                    passed = ready.recv(65536)
+                    if not passed:
+                        return
+                    if ready is server and self.drop_next.is_set():
+                        self.drop_next.clear()
+                        self.dropped += 1
+                        return
+                    (server if ready is client else client).sendall(passed)
+
+
+def test_a_lost_reply_changes_nothing(server: RedisServer) -> None:
+    with (
+        closing(LossyProxy(server.port)) as proxy,
+        closing(RedisLeases.from_url(f"redis://127.0.0.1:{proxy.port}/0", recover_s=0)) as store,
+    ):
+        assert store.count(FIVE.name) == 0
+        steps: list[Callable[[], object]] = [
+            lambda: store.acquire([[FIVE]], "s", "r1", TTL_S),
+            lambda: store.acquire([[FIVE]], "s", "r2", TTL_S),
+            lambda: store.heartbeat([Lease("s", "r2", (FIVE,))], TTL_S),
+            lambda: store.claim(ALL, "a", 3, (), TTL_S),
+            lambda: store.release("s", "r1", 0),
+        ]
+        for number, step in enumerate(steps, start=1):
+            proxy.drop_next.set()
+            step()
+            assert proxy.dropped == number
+        assert [one.refs for one in store.sessions(FIVE.name)] == [("r2",)]
+        assert store.count(ALL.name) == 3
+        proxy.drop_next.set()
+        store.release("s", "r2", 0)
+        assert store.count(FIVE.name) == 0
+
+
+def test_notices_are_heard_again_after_a_restart(server: RedisServer, until: Until) -> None:
+    told: list[Notice] = []
+    store = RedisLeases.from_url(server.url, recover_s=0)
+
+    def is_heard() -> bool:
+        session = f"s{time.monotonic_ns()}"
+        store.acquire([[ALL]], session, "r", TTL_S)
+        store.evict(session)
+        return bool(told)
+
+    with closing(store), closing(store.watch(told.append)):
+        server.stop()
+        server.start()
+        until(is_heard)
+
+
+def test_an_eviction_ends_a_session_in_another_process_within_a_second(
+    server: RedisServer, until: Until
+) -> None:
+    with (
+        keeping(server) as (_, keeper),
+        closing(RedisLeases.from_url(server.url, recover_s=0)) as elsewhere,
+    ):
+        told: list[State] = []
+        held = keeper.acquire([[ONE]], "s", told.append)
+        began = time.monotonic()
+        assert elsewhere.evict("s") == (held.ref,)
+        until(lambda: told == [State.EVICTED])
+        assert time.monotonic() - began < 1.0
+
+
+def test_a_server_that_is_not_there_is_said_without_its_password() -> None:
+    with closing(RedisLeases.from_url("redis://:secret@127.0.0.1:1/0")) as store:
+        with pytest.raises(LeaseStoreDown, match="Connection refused") as down:
+            store.count("p")
+        assert "secret" not in str(down.value)
+        with pytest.raises(LeaseStoreDown):
+            store.pools()
+
+
+@pytest.mark.parametrize("in_script", [True, False])
+def test_dashboards_read_the_count_which_expires_with_the_newest_ref(
+    server: RedisServer, until: Until, in_script: bool
+) -> None:
+    with Redis(port=server.port, decode_responses=True) as client:
+        store = RedisLeases(client, recover_s=0, mirror_in_script=in_script)
+        pool = Pool("profile:7", 3)
+        store.acquire([[pool]], "s", "r1", 5)
+        store.acquire([[pool]], "t", "r2", 0.5)
+        assert client.get("profile_connections:7") == "2"
+        assert 4000 < client.pttl("profile_connections:7") <= 5000
+        store.release("t", "r2", 0)
+        assert client.get("profile_connections:7") == "1"
+        store.heartbeat([Lease("s", "r1", (pool,))], 20)
+        assert 19_000 < client.pttl("profile_connections:7") <= 20_000
+        store.release("s", "r1", 0)
+        assert client.get("profile_connections:7") is None
+        store.acquire([[pool]], "u", "r3", 0.1)
+        until(lambda: client.get("profile_connections:7") is None)
+
+
+def test_all_keys_but_the_dashboards_lie_under_one_hash_tag(server: RedisServer) -> None:
+    with Redis(port=server.port, decode_responses=True) as client:
+        store = RedisLeases(client, recover_s=0)
+        store.acquire([[ONE, ALL]], "s", "r1", TTL_S)
+        store.release("s", "r1", 1)
+        store.claim(FIVE, "a", 2, (), TTL_S)
+        others = [key for key in client.scan_iter() if not key.startswith("{nzb-gateway}:leases:")]
+        assert all(re.fullmatch(r"profile_connections:\d", key) for key in others)
+
+
+def test_nothing_but_the_names_of_pools_and_the_epoch_stays_for_ever(server: RedisServer) -> None:
+    with Redis(port=server.port, decode_responses=True) as client:
+        store = RedisLeases(client, recover_s=0)
+        store.acquire([[ALL]], "s", "r1", TTL_S)
+        store.acquire([[ALL]], "s", "r2", TTL_S)
+        store.claim(FIVE, "a", 2, (), TTL_S)
+        store.release("s", "r2", 1)
+        stay = {key.rpartition("leases:")[2] for key in client.scan_iter() if client.ttl(key) == -1}
+        assert stay == {"epoch", "pools", "pool:global", "pool:profile:5"}
