@@ -1,9 +1,10 @@
 -- session ref ttl pin recover mirror, then for each candidate: its number of pools, name, cap, ...
 local session, ref, ttl, pin, recover = ARGV[1], ARGV[2], ARGV[3], ARGV[4], ARGV[5]
 local member = session .. '|' .. ref
-local gone = redis.call('GET', gone_key(member))
+local known = redis.call('MGET', gone_key(member), KEYS[1], session_key(session))
+local gone, pinned = known[1], known[3]
 if gone then return {'gone', gone} end
-local wait = recovering(recover)
+local wait = recovering(recover, known[2])
 
 local candidates, at = {}, 7
 while ARGV[at] do
@@ -16,7 +17,6 @@ while ARGV[at] do
   at = at + 2 * #one.names + 1
 end
 
-local pinned = redis.call('GET', session_key(session))
 local chosen, refused
 for i, one in ipairs(candidates) do
   if one.id == pinned then
@@ -40,10 +40,11 @@ if refused then return refused end
 
 local names, older = candidates[chosen].names, {}
 if pinned then
-  local left = lines(pinned)
   local moved = pinned ~= candidates[chosen].id
-  for _, one in ipairs(look(left[1]).members) do
-    if session_of(one) == session and one ~= member then
+  local left = moved and lines(pinned) or names
+  local pool = look(left[1])
+  for i, one in ipairs(pool.members) do
+    if pool.sessions[i] == session and one ~= member then
       if one ~= session .. '|' then
         older[#older + 1] = string.sub(one, #session + 2)
         if not redis.call('GET', gone_key(one)) then
@@ -58,11 +59,12 @@ if pinned then
   end
   if moved then
     for _, name in ipairs(left) do redis.call('ZREM', pool_key(name), member) end
+    forget(left)
     mirror(left, ARGV[6])
   end
 end
 enter(names, session, member, now + ttl)
 redis.call('SET', session_key(session), candidates[chosen].id, 'PX', pin)
-redis.call('SADD', prefix .. 'pools', unpack(names))
+if pinned ~= candidates[chosen].id then redis.call('SADD', prefix .. 'pools', unpack(names)) end
 mirror(names, ARGV[6])
 return {'granted', chosen - 1, unpack(older)}

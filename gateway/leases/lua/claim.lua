@@ -1,6 +1,6 @@
 -- pool cap owner wanted ttl recover slot-ref, then the slots that the owner knows of
 local name, cap, owner, wanted, ttl = ARGV[1], tonumber(ARGV[2]), ARGV[3], ARGV[4], ARGV[5]
-local wait = recovering(ARGV[6])
+local wait = recovering(ARGV[6], redis.call('GET', KEYS[1]))
 
 -- Max-min fair shares in whole slots: ascending by what is wanted, each gets an equal part of what
 -- is left, or less if that is all it wants.
@@ -29,6 +29,7 @@ if cap > 0 then
   end
 end
 
+purge(name)
 local pool = look(name)
 local slots, occupied = {}, 0
 local function take(session)

@@ -24,16 +24,22 @@ local function lines(text)
   return found
 end
 
--- Each pool is purged and read at most once in an operation; what is written is noted here too.
+-- What has expired is not seen; it is removed by whatever calls purge.
+local function purge(name)
+  redis.call('ZREMRANGEBYSCORE', pool_key(name), '-inf', now)
+end
+
+-- Each pool is read once in an operation; what enters is noted, and what leaves wants `forget`.
 local read = {}
+local after = '(' .. int(now)
 local function look(name)
   local pool = read[name]
   if pool then return pool end
-  local key = pool_key(name)
-  redis.call('ZREMRANGEBYSCORE', key, '-inf', now)
-  pool = {members = redis.call('ZRANGE', key, 0, -1), present = {}, count = 0}
-  for _, member in ipairs(pool.members) do
+  local members = redis.call('ZRANGEBYSCORE', pool_key(name), after, '+inf')
+  pool = {members = members, sessions = {}, present = {}, count = 0}
+  for i, member in ipairs(members) do
     local session = session_of(member)
+    pool.sessions[i] = session
     if not pool.present[session] then
       pool.present[session] = true
       pool.count = pool.count + 1
@@ -43,9 +49,14 @@ local function look(name)
   return pool
 end
 
+local function forget(names)
+  for _, name in ipairs(names) do read[name] = nil end
+end
+
 local function enter(names, session, member, expiry)
+  local score = int(expiry)
   for _, name in ipairs(names) do
-    redis.call('ZADD', pool_key(name), int(expiry), member)
+    redis.call('ZADD', pool_key(name), score, member)
     local pool = read[name]
     if pool and not pool.present[session] then
       pool.present[session] = true
@@ -62,10 +73,11 @@ local function tell(state, member)
   redis.call('PUBLISH', prefix .. 'events', state .. ' ' .. member)
 end
 
--- The first pool that has no room for the session, as a refusal, or nil.
+-- The first pool that has no room for the session, as a refusal, or nil. There are no more sessions
+-- than members, so most pools need not be read.
 local function refusal(names, caps, session)
   for i, name in ipairs(names) do
-    if caps[i] > 0 then
+    if caps[i] > 0 and redis.call('ZCARD', pool_key(name)) >= caps[i] then
       local pool = look(name)
       if pool.count >= caps[i] and not pool.present[session] then
         return {'full', name, pool.count, caps[i]}
@@ -76,10 +88,11 @@ end
 
 -- Milliseconds for which only those who held a slot get one: the store was flushed (no epoch), or
 -- it is another process than before and may have an old state (another run id).
-local function recovering(recover)
+local function recovering(recover, epoch)
   local info = redis.pcall('INFO', 'server')
-  local run = type(info) == 'string' and string.match(info, 'run_id:(%w+)') or '-'
-  local known, till = string.match(redis.call('GET', KEYS[1]) or '', '^(%S+) (%d+)$')
+  local at = type(info) == 'string' and string.find(info, 'run_id:', 1, true)
+  local run = at and string.sub(info, at + 7, at + 46) or '-'
+  local known, till = string.match(epoch or '', '^(%S+) (%d+)$')
   if known ~= run then
     for _, name in ipairs(redis.call('SMEMBERS', prefix .. 'pools')) do
       redis.call('DEL', pool_key(name))
@@ -95,13 +108,12 @@ end
 local function mirror(names, wanted)
   if wanted ~= '1' then return end
   for _, name in ipairs(names) do
-    local id = string.match(name, '^profile:(.+)$')
-    if id then
-      read[name] = nil
-      local pool = look(name)
-      local newest = redis.call('ZREVRANGE', pool_key(name), 0, 0, 'WITHSCORES')
-      if newest[2] then
-        redis.call('SET', 'profile_connections:' .. id, pool.count, 'PX', int(newest[2] - now))
+    if string.sub(name, 1, 8) == 'profile:' then
+      local id = string.sub(name, 9)
+      local count = look(name).count
+      if count > 0 then
+        local newest = redis.call('ZREVRANGE', pool_key(name), 0, 0, 'WITHSCORES')
+        redis.call('SET', 'profile_connections:' .. id, count, 'PX', int(newest[2] - now))
       else
         redis.call('DEL', 'profile_connections:' .. id)
       end

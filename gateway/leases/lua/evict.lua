@@ -12,5 +12,6 @@ for _, one in ipairs(look(names[1]).members) do
     tell('evicted', one)
   end
 end
+forget(names)
 mirror(names, ARGV[3])
 return refs

@@ -1,6 +1,6 @@
 -- ttl pin recover mirror, then for each lease: session, ref, its number of pools, name, cap, ...
 local ttl, pin = ARGV[1], ARGV[2]
-local wait = recovering(ARGV[3])
+local wait = recovering(ARGV[3], redis.call('GET', KEYS[1]))
 local states, touched, at = {}, {}, 5
 while ARGV[at] do
   local session = ARGV[at]
@@ -32,6 +32,9 @@ while ARGV[at] do
   states[#states + 1] = state or 'lost'
 end
 local names = {}
-for name in pairs(touched) do names[#names + 1] = name end
+for name in pairs(touched) do
+  names[#names + 1] = name
+  purge(name)
+end
 mirror(names, ARGV[4])
 return states

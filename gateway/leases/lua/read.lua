@@ -1,4 +1,5 @@
 -- name: the members of a pool and the milliseconds that each has left
+purge(ARGV[1])
 local pool = look(ARGV[1])
 local found = {}
 for i, member in ipairs(pool.members) do

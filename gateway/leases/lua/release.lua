@@ -23,5 +23,6 @@ for _, name in ipairs(names) do
     redis.call('ZADD', pool_key(name), int(now + grace), marker)
   end
 end
+forget(names)
 mirror(names, ARGV[5])
 return names
