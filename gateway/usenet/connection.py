@@ -91,6 +91,8 @@ class Connection:
         self._decoder = sabctools.Decoder(BUFFER)
         self._outgoing = bytearray()
         self._receive: Callable[[], int] = self._receive_nothing
+        # A plain socket that gave less than this is empty. TLS keeps bytes that no selector sees.
+        self._drained_below = BUFFER // 4
 
     # -- dialling (blocking, on a dialling thread) ----------------------------------------------
 
@@ -136,6 +138,7 @@ class Connection:
         if server.tls is not None:
             self.socket = secure = server.tls.wrap_socket(plain, server_hostname=server.host)
             self._receive = lambda: sabctools.unlocked_ssl_recv_into(secure, self._decoder)
+            self._drained_below = 0
 
     def _greet(self) -> None:
         code, message = self._reply()
@@ -221,12 +224,14 @@ class Connection:
             if received <= 0:
                 raise ConnectionLost(f"{self.server!r} closed the connection")
             taken += received
+            self.progress_at = time.monotonic()
             self._decoder.process(received)
             if self.in_flight:
                 self.in_flight[0].received += received
             for response in self._decoder:
                 self._take(response, completed)
-        self.progress_at = time.monotonic()
+            if received < self._drained_below:
+                return False  # the selector tells if more has come meanwhile
         return True
 
     def _take(self, response: sabctools.NNTPResponse, completed: list[Exchange]) -> None:

@@ -177,6 +177,20 @@ def test_what_is_abandoned_is_drained_when_that_is_sooner_done(
         client.close()
 
 
+def test_a_slow_line_is_not_a_silent_one(
+    make_client: MakeClient, to: To, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(reactor, "TICK_S", 0.02)
+    big = make_post("big.bin", bytes(400_000), part_size=400_000)
+    with NewsServer(shape=Shape(rate_per_connection=400_000)) as server:
+        server.add(big)
+        client = make_client(to(server, connections=1), stall_s=0.3)
+        part = Part((big.message_ids[0],))
+        assert len(client.source.request(part, reservation=WATCHING).result(10).data) == 400_000
+        assert server.counts.total_connections == 1
+        client.close()
+
+
 def test_no_order_is_slept_through(
     server: NewsServer, make_client: MakeClient, to: To, monkeypatch: pytest.MonkeyPatch
 ) -> None:
