@@ -22,7 +22,7 @@ from gateway.library.database import Database
 from gateway.library.entries import FileEntry, Folder, NewRelease, Release
 from gateway.library.offsets import LearnedOffsets
 from gateway.library.publishing import publish
-from gateway.library.schema import files, posted_files, releases
+from gateway.library.schema import file_numbers, files, posted_files, releases
 from gateway.nzb.extents import PartTable, Run
 from gateway.streams.layout import Layout
 
@@ -156,19 +156,35 @@ class Library:
         """Return the file with this id, None if there is none (any more)."""
         return self._one_file(files.c.id == file_id)
 
-    def _one_file(self, *where: sa.ColumnElement[bool]) -> FileEntry | None:
-        query = (
-            sa.select(
-                *_file_columns, *(column.label(f"r_{column.name}") for column in _release_columns)
-            )
-            .join(releases, files.c.release_id == releases.c.id)
-            .where(*where)
+    def file_by_number(self, number: int) -> FileEntry | None:
+        """Return the file with this number, None if there is none (any more)."""
+        named = sa.select(file_numbers.c.file_id).where(file_numbers.c.number == number)
+        return self._one_file(files.c.id == named.scalar_subquery())
+
+    def numbered_files(self) -> Iterator[tuple[int, FileEntry]]:
+        """Give every file with its number, the oldest numbers first, a page at a time.
+
+        What is published or removed meanwhile may be among them or not. No transaction is open
+        while the caller works.
+        """
+        page = (
+            _whole_files(file_numbers.c.number)
+            .join(file_numbers, file_numbers.c.file_id == files.c.id)
+            .where(file_numbers.c.number > sa.bindparam("last"))
+            .order_by(file_numbers.c.number)
+            .limit(_PAGE)
         )
+        last: int | None = 0
+        while last is not None:
+            with self._database.read() as tx:
+                rows = tx.execute(page, {"last": last}).all()
+            yield from ((row.number, _whole_entry(row)) for row in rows)
+            last = rows[-1].number if len(rows) == _PAGE else None
+
+    def _one_file(self, *where: sa.ColumnElement[bool]) -> FileEntry | None:
         with self._database.read() as tx:
-            row = tx.execute(query).one_or_none()
-        if row is None:
-            return None
-        return _entry(Release(*row[len(_file_columns) :]), row)
+            row = tx.execute(_whole_files().where(*where)).one_or_none()
+        return None if row is None else _whole_entry(row)
 
     def nzb(self, release: Release) -> bytes:
         """Return the document that *release* was made of. Raises NotInLibrary."""
@@ -251,6 +267,19 @@ class Library:
         ]
         with self._database.begin() as tx:
             tx.execute(update, rows)
+
+
+def _whole_files(*more: sa.ColumnElement[Any]) -> sa.Select[Any]:
+    """Select files with their releases: the columns that `_whole_entry` reads, and *more*."""
+    labelled = (column.label(f"r_{column.name}") for column in _release_columns)
+    return sa.select(*_file_columns, *labelled, *more).join(
+        releases, files.c.release_id == releases.c.id
+    )
+
+
+def _whole_entry(row: Any) -> FileEntry:
+    end = len(_file_columns) + len(_release_columns)
+    return _entry(Release(*row[len(_file_columns) : end]), row)
 
 
 def _entry(release: Release, row: Any) -> FileEntry:

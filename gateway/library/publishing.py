@@ -12,7 +12,7 @@ from sqlalchemy.engine import Connection
 
 from gateway.library import packing
 from gateway.library.entries import NewFile, NewRelease, Release
-from gateway.library.schema import checks, files, posted_files, releases
+from gateway.library.schema import checks, file_numbers, files, posted_files, releases
 from gateway.nzb.names import numbered, safe_name, safe_path
 
 
@@ -56,6 +56,8 @@ def publish(tx: Connection, new: NewRelease) -> Release:
         tx.execute(sa.insert(files), file_rows)
         # Never checked yet: the first in the order of checks.
         new_ids = sa.select(files.c.id).where(files.c.release_id == release_id)
+        in_order = new_ids.order_by(files.c.folder, files.c.name)
+        tx.execute(sa.insert(file_numbers).from_select([file_numbers.c.file_id], in_order, False))
         tx.execute(sa.insert(checks).from_select([checks.c.file_id], new_ids, False))
     return Release(release_id, category, name, new.created, new.password)
 

@@ -28,7 +28,7 @@ from sqlalchemy import (
     text,
 )
 
-REVISION = "0002"
+REVISION = "0003"
 """The schema that this program works with: the newest of `migrations/versions`."""
 
 metadata = MetaData(
@@ -83,6 +83,17 @@ files = Table(
     Column("etag", Text, nullable=False),
     Column("runs", LargeBinary, nullable=False),
     UniqueConstraint("release_id", "folder", "name"),
+)
+
+# Players that name a film by a number get this one. Never used again, as the id is not.
+file_numbers = Table(
+    "file_numbers",
+    metadata,
+    Column("number", _RowId, primary_key=True),
+    Column(
+        "file_id", Text, ForeignKey("files.id", ondelete="CASCADE"), nullable=False, unique=True
+    ),
+    sqlite_autoincrement=True,
 )
 
 # What checks of a file have found: see `gateway.library.health`. A row for every file.

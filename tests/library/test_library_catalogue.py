@@ -50,6 +50,21 @@ def test_a_release_is_found_as_it_was_published(library: Library, publish: Publi
     assert subtitles.path == "Subs/en/film.srt"
 
 
+def test_every_file_has_a_number_of_its_own_that_is_never_used_again(
+    library: Library, publish: Publish
+) -> None:
+    first = publish("a.mkv", "b.mkv", name="First")
+    numbered = dict(library.numbered_files())
+    assert [entry.name for entry in numbered.values()] == ["a.mkv", "b.mkv"]
+    assert all(library.file_by_number(number) == entry for number, entry in numbered.items())
+    library.remove(first)
+    publish("c.mkv", name="Second")
+    ((number, entry),) = library.numbered_files()
+    assert entry.path == "c.mkv"
+    assert number > max(numbered)
+    assert [library.file_by_number(old) for old in numbered] == [None, None]
+
+
 def test_a_release_appears_whole_or_not_at_all(
     database: Database, library: Library, make_release: MakeRelease
 ) -> None:
