@@ -21,6 +21,11 @@ from gateway.http.scope import RequestScope
 from gateway.http.server import Server
 from gateway.http.streaming import StreamingBodies
 from gateway.keys import Keys
+from gateway.leases.held import OnStoreError
+from gateway.leases.keeper import Keeper
+from gateway.leases.lease import LeaseStore
+from gateway.leases.memory import MemoryLeases
+from gateway.leases.redis import RedisLeases
 from gateway.library.catalogue import Library
 from gateway.library.check_records import CheckRecords
 from gateway.library.database import Database
@@ -67,6 +72,17 @@ class Gateway:
             stack.callback(database.close)
             library = Library(database)
             stack.callback(library.close)
+            self.leases = _lease_store(settings)
+            stack.callback(self.leases.close)
+            self.keeper = Keeper(
+                self.leases,
+                ttl_s=settings.lease_ttl,
+                heartbeat_s=settings.lease_ttl / 4,
+                grace_s=settings.grace,
+                on_store_error=OnStoreError(settings.on_store_error),
+            )
+            # After all that hold leases: what is given back is closed by then.
+            stack.callback(self.keeper.close)
             usenet = UsenetClient(
                 [_account(name, one) for name, one in settings.providers.items()],
                 rules.make(),
@@ -148,7 +164,7 @@ class Gateway:
                     "/api": sabnzbd,
                     "/sabnzbd/api": sabnzbd,
                 },
-                not_ready=lambda: _not_ready(settings),
+                not_ready=lambda: _not_ready(settings, self.keeper),
             )
             guarded = HostGuard(PathGuard(doors), settings.host, settings.allowed_hosts)
             self.server = Server(
@@ -190,6 +206,7 @@ class Gateway:
 
     def stop(self) -> None:
         """Let running responses finish for as long as DRAIN says, then close everything."""
+        self.keeper.drain()
         self.server.stop(self.settings.drain)
         self._parts.close()
 
@@ -254,10 +271,26 @@ def _tls(name: str, provider: ProviderSettings) -> ssl.SSLContext:
     return context
 
 
-def _not_ready(settings: Settings) -> list[str]:
-    if settings.providers:
-        return []
-    return ["no provider is configured: set GATEWAY_PROVIDERS__MAIN__HOST and its login"]
+def _lease_store(settings: Settings) -> LeaseStore:
+    if settings.redis_url is None:
+        return MemoryLeases(ttl_s=settings.lease_ttl)
+    try:
+        return RedisLeases.from_url(
+            settings.redis_url.get_secret_value(),
+            ttl_s=settings.lease_ttl,
+            recover_s=settings.lease_ttl / 2,
+        )
+    except ConfigurationError as exc:
+        raise ConfigurationError(f"GATEWAY_REDIS_URL: {exc}") from exc
+
+
+def _not_ready(settings: Settings, keeper: Keeper) -> list[str]:
+    reasons = []
+    if not settings.providers:
+        reasons.append("no provider is configured: set GATEWAY_PROVIDERS__MAIN__HOST and its login")
+    if why := keeper.status().store_down:
+        reasons.append(f"{why}: see to the server of GATEWAY_REDIS_URL")
+    return reasons
 
 
 def _shares_in_words(usenet: UsenetClient) -> str:

@@ -11,6 +11,7 @@ import os
 from collections.abc import Mapping
 from pathlib import Path, PurePosixPath
 from typing import Annotated, ClassVar, Literal
+from urllib.parse import urlsplit
 
 from pydantic import (
     AfterValidator,
@@ -76,6 +77,28 @@ def _mounted(path: PurePosixPath) -> PurePosixPath:
     if not path.is_absolute():
         raise ValueError("is not an absolute path: write it from the root, as /mnt/nzb-gateway")
     return path
+
+
+def _redis_url(value: SecretStr) -> SecretStr:
+    wanted = (
+        "write redis://:password@host:6379/0, rediss:// or unix:///path (in a password, %2F for "
+        "/, %23 for #, %40 for @)"
+    )
+    try:
+        url = urlsplit(value.get_secret_value())
+        port = url.port
+    except ValueError:  # whose words may show the password
+        raise ValueError(f"has a host or a port that cannot be: {wanted}") from None
+    if url.scheme not in {"redis", "rediss", "unix"}:
+        raise ValueError(f"is no address of a Redis server: {wanted}")
+    if url.scheme == "unix":
+        if not url.path.strip("/"):
+            raise ValueError(f"names no socket: {wanted}")
+    elif not url.hostname or port == 0:
+        raise ValueError(f"names no server: {wanted}")
+    elif url.path.strip("/") and not url.path.strip("/").isdecimal():
+        raise ValueError(f"ends in what is no number of a database: {wanted}")
+    return value
 
 
 def _secret(value: SecretStr) -> SecretStr:
@@ -165,6 +188,10 @@ class Settings(BaseSettings):
     max_concurrent_items: Annotated[int, Field(ge=1, le=100)] = 2
     health_round: Annotated[Duration, Field(ge=0)] = 7 * 86_400.0
     mount_dir: Mounted = PurePosixPath("/mnt/nzb-gateway")
+    redis_url: Annotated[Secret, AfterValidator(_redis_url)] | None = None
+    lease_ttl: Annotated[Duration, Field(ge=1, le=3600)] = 20.0
+    grace: Annotated[Duration, Field(ge=0, le=600)] = 2.0
+    on_store_error: Literal["refuse", "local"] = "refuse"
 
     SECTIONS: ClassVar[Mapping[str, type[BaseModel]]] = {
         "providers": ProviderSettings,

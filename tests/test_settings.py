@@ -196,6 +196,16 @@ def test_the_file_of_the_current_folder_is_read_if_there_is_one(tmp_path: Path) 
         ("GATEWAY_PROVIDERS__x__TLS=maybe", "is neither yes nor no: write true or false"),
         ("GATEWAY_STREAM_GUARANTEE=-1", "is too small: write 0 or more"),
         ("GATEWAY_ALLOWED_HOSTS=a,\x07", "holds a control character"),
+        ("GATEWAY_REDIS_URL=localhost:6379", "(settings.env, line 1) is no address of a Redis"),
+        ("GATEWAY_REDIS_URL=http://h", "is no address of a Redis server: write redis://"),
+        ("GATEWAY_REDIS_URL=redis://:a/b@h", "has a host or a port that cannot be: write"),
+        ("GATEWAY_REDIS_URL=redis://:a/b", "has a host or a port that cannot be"),
+        ("GATEWAY_REDIS_URL=redis://", "names no server"),
+        ("GATEWAY_REDIS_URL=redis://h:0", "names no server"),
+        ("GATEWAY_REDIS_URL=unix://", "names no socket"),
+        ("GATEWAY_REDIS_URL=redis://h/leases", "ends in what is no number of a database"),
+        ("GATEWAY_LEASE_TTL=500ms", "is too small: write 1 or more"),
+        ("GATEWAY_ON_STORE_ERROR=ignore", "is not known: write 'refuse' or 'local'"),
     ],
 )
 def test_a_wrong_value_is_told_with_its_name_its_line_and_what_to_write(
@@ -298,6 +308,10 @@ def test_a_file_that_is_missing_unreadable_or_no_text_is_named(tmp_path: Path) -
         f"GATEWAY_API_KEY={SECRET}\x07",
         f"GATEWAY_PROVIDERS__a__HOST=bob:{SECRET}@news.example.com",
         f"GATEWAY_DATABASE_URL=\x07{SECRET}",
+        f"GATEWAY_REDIS_URL=redis://:{SECRET}@h:port",
+        f"GATEWAY_REDIS_URL=redis://:{SECRET}",
+        f"GATEWAY_REDIS_URL=redis://[{SECRET}",
+        f"GATEWAY_REDIS_URL={SECRET}",
         f"GATEWAY_PASSWORD={SECRET}",
         f"{SECRET}",
     ],
@@ -312,13 +326,14 @@ def test_what_is_shown_of_the_settings_in_force_holds_no_secret() -> None:
         WEBDAV_PASSWORD=SECRET,
         NZB_KEY=SECRET,
         DATABASE_URL=f"sqlite:///{SECRET}",
+        REDIS_URL=f"redis://:{SECRET}@h",
         PROVIDERS__a__HOST="h",
         PROVIDERS__a__USERNAME="u",
         PROVIDERS__a__PASSWORD=SECRET,
     )
     shown = dict(lines(settings))
     assert SECRET not in f"{shown}{settings!r}"
-    assert shown["GATEWAY_API_KEY"] == "********"
+    assert shown["GATEWAY_API_KEY"] == shown["GATEWAY_REDIS_URL"] == "********"
     assert shown["GATEWAY_READAHEAD_BUDGET"] == "256MiB"
     assert shown["GATEWAY_PERMIT_AGING"] == "2s"
     assert shown["GATEWAY_PROVIDERS__A__HOST"] == "h"

@@ -21,19 +21,27 @@ from gateway.leases.lease import HEARTBEAT_S, TTL_S, LeaseStore, Notice, Pool, S
 _log = logging.getLogger(__name__)
 GRACE_S = 2.0
 _QUEUE = 10_000
+_MEANWHILE = {
+    OnStoreError.REFUSE: "no new session is admitted, and what is held ends after ttl",
+    OnStoreError.LOCAL: "this process admits by its own count, and what is held goes on",
+}
 _AGAIN = 0.2  # of a heartbeat: how soon a heartbeat that failed is tried again
 
 
 @dataclass(frozen=True, slots=True)
 class KeeperStatus:
-    """What a keeper holds, and how it stands with its store."""
+    """What a keeper holds, and how it stands with its store: *store_down* says why it is, if so."""
 
     refs: int
     sessions: int
     queued_releases: int
-    is_store_down: bool
+    store_down: str | None
     is_draining: bool
     failed_heartbeats: int
+
+    @property
+    def is_store_down(self) -> bool:
+        return self.store_down is not None
 
 
 class Keeper:
@@ -60,7 +68,7 @@ class Keeper:
         self._held: dict[tuple[str, str], Held] = {}
         self._releases: OrderedDict[tuple[str, str], float] = OrderedDict()
         """What is still to be released, and until when its grace runs."""
-        self._is_down = False
+        self._down: str | None = None
         self._draining = False
         self._failed = 0
         self._beating = threading.Lock()  # held over I/O; only beats wait for it
@@ -123,7 +131,7 @@ class Keeper:
                 len(self._held),
                 len(sessions),
                 len(self._releases),
-                self._is_down,
+                self._down,
                 self._draining,
                 self._failed,
             )
@@ -156,10 +164,14 @@ class Keeper:
                 states = self._store.heartbeat([one.lease for one in leased], self._ttl_s)
             except LeaseStoreDown as exc:
                 self._note_down(exc)
+                with self._lock:
+                    self._failed += 1
                 self._give_up(leased)
                 return
             with self._lock:
-                self._is_down, self._failed = False, 0
+                was_down, self._down = self._down is not None, None
+            if was_down:
+                _log.info("the lease store answers again")
             for one, state in zip(leased, states, strict=True):
                 if state is State.LOST and self._policy is OnStoreError.LOCAL:
                     state = self._regain(one)
@@ -177,7 +189,7 @@ class Keeper:
             except Exception:  # noqa: BLE001 - without this thread all leases would end
                 _log.exception("a heartbeat of leases failed")
             pause_s = self._heartbeat_s
-            if self._is_down:
+            if self._down is not None:
                 with self._lock:
                     over = [one.confirmed_at for one in self._held.values() if one.pools]
                 left_s = min(over, default=self._clock()) + self._ttl_s - self._clock()
@@ -251,7 +263,7 @@ class Keeper:
             return
         held.end(State.RELEASED)
         with self._lock:
-            is_down = self._is_down
+            is_down = self._down is not None
             siblings = [one for one in self._held.values() if one.session == held.session]
         if is_down:
             self._queue(held, grace_s)
@@ -286,7 +298,6 @@ class Keeper:
 
     def _note_down(self, exc: LeaseStoreDown) -> None:
         with self._lock:
-            first, self._is_down = not self._is_down, True
-            self._failed += 1
+            first, self._down = self._down is None, str(exc)
         if first:
-            _log.warning("%s; new sessions: %s", exc, self._policy.value)
+            _log.warning("%s; until it does, %s", exc, _MEANWHILE[self._policy])

@@ -16,7 +16,7 @@ from redis.exceptions import ConnectionError as RedisConnectionError
 from redis.exceptions import RedisError
 from redis.retry import Retry
 
-from gateway.errors import LeaseLost, LeaseStoreDown, PoolFull, StoreRecovering
+from gateway.errors import ConfigurationError, LeaseLost, LeaseStoreDown, PoolFull, StoreRecovering
 from gateway.leases.lease import (
     HEARTBEAT_S,
     PIN_S,
@@ -92,15 +92,21 @@ class RedisLeases:
         A connection that was lost is made anew and the command sent once more, which changes
         nothing if it had arrived. A command that gets no answer is not repeated, so that nobody
         waits much longer than *timeout_s*.
+
+        Raises ConfigurationError when the address cannot be one.
         """
-        client = Redis.from_url(
-            url,
-            decode_responses=True,
-            socket_timeout=timeout_s,
-            socket_connect_timeout=timeout_s,
-            max_connections=_CONNECTIONS,
-            retry=Retry(NoBackoff(), 1, supported_errors=(RedisConnectionError,)),
-        )
+        try:
+            client = Redis.from_url(
+                url,
+                decode_responses=True,
+                socket_timeout=timeout_s,
+                socket_connect_timeout=timeout_s,
+                max_connections=_CONNECTIONS,
+                retry=Retry(NoBackoff(), 1, supported_errors=(RedisConnectionError,)),
+            )
+            client.connection_pool.make_connection()  # connects to nobody, and reads the options
+        except (ValueError, TypeError, RedisError) as exc:
+            raise ConfigurationError(f"the Redis server's address is wrong: {exc}") from None
         return cls(client, ttl_s=ttl_s, pin_s=pin_s, recover_s=recover_s)
 
     def acquire(
