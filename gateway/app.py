@@ -34,7 +34,8 @@ from gateway.page import checks, connections, limits
 from gateway.page import streams as open_streams
 from gateway.page.api import Api
 from gateway.reload import put_in_force, rules_of
-from gateway.settings import ProviderSettings, Settings
+from gateway.settings import Settings
+from gateway.settings_parts import ProviderSettings
 from gateway.signals import awaited
 from gateway.streams.streams import Streams
 from gateway.usenet.client import Account, UsenetClient

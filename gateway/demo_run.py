@@ -20,7 +20,8 @@ from gateway.api_client import ApiClient
 from gateway.app import Gateway
 from gateway.demo import CLIP_NAME, CLIP_SECONDS, CLIP_SHA256, NewsServer, make_post, read_clip
 from gateway.errors import GatewayError, ImportFailed
-from gateway.settings import ProviderSettings, Settings
+from gateway.settings import Settings
+from gateway.settings_parts import ProviderSettings
 from gateway.signals import awaited
 
 _IMPORT_S = 60.0

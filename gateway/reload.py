@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
+from collections.abc import Set as AbstractSet
 
 from pydantic import BaseModel
 
-from gateway.settings import Settings
+from gateway.settings import Settings, section
 from gateway.settings_file import PREFIX
 from gateway.usenet.rules import Rules, Sharing
 
@@ -54,29 +54,33 @@ def put_in_force(started: Settings, settings: Settings, sharing: Sharing) -> lis
         if name in configured and configured[name] != provider.connections
     }
     sharing.change(lambda _: rules_of(settings), connections)
-    names = _differing(started, settings, _LIVE | Settings.SECTIONS.keys(), PREFIX)
-    for section in Settings.SECTIONS:
-        names += _entries(section, getattr(started, section), getattr(settings, section))
-    return names
+    names = _differing(started, settings, _LIVE | Settings.SECTIONS.keys(), "")
+    for name in Settings.SECTIONS:
+        names += _entries(name, section(started, name), section(settings, name))
+    return [f"{PREFIX}{name}".upper() for name in names]
 
 
 def _entries(
-    section: str, before: Mapping[str, BaseModel], after: Mapping[str, BaseModel]
+    within: str, before: Mapping[str, BaseModel], after: Mapping[str, BaseModel]
 ) -> list[str]:
     names = []
     for entry in sorted(before.keys() | after.keys()):
-        name = f"{PREFIX}{section}__{entry}".upper()
+        name = f"{within}__{entry}"
         if entry not in before or entry not in after:
             names.append(name)
             continue
-        live = _LIVE_OF_ENTRIES.get(section, frozenset())
+        live = {f"{name}__{field}" for field in _LIVE_OF_ENTRIES.get(within, ())}
         names += _differing(before[entry], after[entry], live, f"{name}__")
     return names
 
 
-def _differing(before: BaseModel, after: BaseModel, but: Any, prefix: str) -> list[str]:
-    return [
-        f"{prefix}{field}".upper()
-        for field in type(before).model_fields
-        if field not in but and getattr(before, field) != getattr(after, field)
-    ]
+def _differing(
+    before: BaseModel, after: BaseModel, but: AbstractSet[str], within: str
+) -> list[str]:
+    names = []
+    for field in type(before).model_fields:
+        name, old, new = f"{within}{field}", getattr(before, field), getattr(after, field)
+        if name in but or old == new:
+            continue
+        names += _differing(old, new, but, f"{name}__") if isinstance(old, BaseModel) else [name]
+    return names

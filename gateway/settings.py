@@ -8,22 +8,11 @@ program's entrance reads this; its parts take plain arguments.
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path, PurePosixPath
-from typing import Annotated, ClassVar, Literal
-from urllib.parse import urlsplit
+from typing import Annotated, Any, ClassVar, Literal
 
-from pydantic import (
-    AfterValidator,
-    BaseModel,
-    BeforeValidator,
-    ConfigDict,
-    Field,
-    SecretStr,
-    ValidationError,
-    field_validator,
-    model_validator,
-)
+from pydantic import BaseModel, Field, SecretStr, ValidationError, field_validator
 from pydantic_settings import (
     BaseSettings,
     EnvSettingsSource,
@@ -43,114 +32,25 @@ from gateway.settings_file import (
     read_file,
     refuse_unknown,
 )
+from gateway.settings_parts import (
+    CategorySettings,
+    Count,
+    Duration,
+    Folder,
+    Guarantee,
+    Host,
+    Mounted,
+    ProviderSettings,
+    RedisAddress,
+    Secret,
+    Size,
+    Text,
+    VodProfileSettings,
+    VodSettings,
+    VodUserSettings,
+)
 
 CATEGORIES = ("movies", "tv", "audio", "software", "uncategorized")
-
-
-def _no_control_characters(text: str) -> str:
-    if not text.isprintable():
-        raise ValueError("holds a control character: write it without line ends and tabs")
-    return text
-
-
-def _host(text: str) -> str:
-    bare = text.removeprefix("[").removesuffix("]")
-    if "/" in bare or "@" in bare or " " in bare or bare.count(":") == 1:
-        raise ValueError("is not a host: write its name or address alone, as news.example.com")
-    return bare
-
-
-def _folder_name(text: str) -> str:
-    if "/" in text or "\\" in text or text in {".", ".."}:
-        raise ValueError("is not the name of one folder: write it without / and \\")
-    return text
-
-
-def _path(text: object) -> object:
-    try:
-        return Path(text).expanduser().absolute() if isinstance(text, str | Path) else text
-    except RuntimeError as exc:
-        raise ValueError("begins with ~, and there is no home folder: write it in full") from exc
-
-
-def _mounted(path: PurePosixPath) -> PurePosixPath:
-    if not path.is_absolute():
-        raise ValueError("is not an absolute path: write it from the root, as /mnt/nzb-gateway")
-    return path
-
-
-def _redis_url(value: SecretStr) -> SecretStr:
-    wanted = (
-        "write redis://:password@host:6379/0, rediss:// or unix:///path (in a password, %2F for "
-        "/, %23 for #, %40 for @)"
-    )
-    try:
-        url = urlsplit(value.get_secret_value())
-        port = url.port
-    except ValueError:  # whose words may show the password
-        raise ValueError(f"has a host or a port that cannot be: {wanted}") from None
-    if url.scheme not in {"redis", "rediss", "unix"}:
-        raise ValueError(f"is no address of a Redis server: {wanted}")
-    if url.scheme == "unix":
-        if not url.path.strip("/"):
-            raise ValueError(f"names no socket: {wanted}")
-    elif not url.hostname or port == 0:
-        raise ValueError(f"names no server: {wanted}")
-    elif url.path.strip("/") and not url.path.strip("/").isdecimal():
-        raise ValueError(f"ends in what is no number of a database: {wanted}")
-    return value
-
-
-def _secret(value: SecretStr) -> SecretStr:
-    _no_control_characters(value.get_secret_value())
-    return value
-
-
-Text = Annotated[str, AfterValidator(_no_control_characters)]
-Host = Annotated[str, AfterValidator(_no_control_characters), AfterValidator(_host)]
-Secret = Annotated[SecretStr, AfterValidator(_secret)]
-Size = Annotated[int, BeforeValidator(units.parse_size), units.Unit.SIZE]
-Duration = Annotated[float, BeforeValidator(units.parse_duration), units.Unit.DURATION]
-Folder = Annotated[Path, BeforeValidator(_path)]
-Mounted = Annotated[PurePosixPath, AfterValidator(_mounted)]
-Count = Annotated[int, Field(ge=1, le=10_000)]
-Guarantee = Annotated[int, Field(ge=0, le=10_000)]
-
-
-class _Part(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-
-class ProviderSettings(_Part):
-    """GATEWAY_PROVIDERS__<name>__…: one account with a news provider."""
-
-    host: Host
-    port: Annotated[int, Field(ge=1, le=65535)] | None = None
-    tls: bool = True
-    tls_verify: bool = True
-    username: Text | None = None
-    password: Secret | None = None
-    connections: Annotated[int, Field(ge=1, le=1000)] = 10
-    priority: Annotated[int, Field(ge=0, le=1000)] = 0
-    backup: bool = False
-
-    @model_validator(mode="after")
-    def _credentials_are_complete(self) -> ProviderSettings:
-        if (self.username is None) != (self.password is None):
-            lacks = "__PASSWORD" if self.password is None else "__USERNAME"
-            raise ValueError(f"has a user name or a password alone: set its {lacks} too")
-        return self
-
-    @property
-    def effective_port(self) -> int:
-        """The port, or the usual one: 563 with TLS, 119 without."""
-        return self.port or (563 if self.tls else 119)
-
-
-class CategorySettings(_Part):
-    """GATEWAY_CATEGORIES__<name>__…: one category and the name of its folder."""
-
-    dir: Annotated[Text, AfterValidator(_folder_name)]
 
 
 class Settings(BaseSettings):
@@ -173,6 +73,8 @@ class Settings(BaseSettings):
     api_key: Secret | None = None
     nzb_key: Secret | None = None
     providers: dict[str, ProviderSettings] = {}
+    vod: VodSettings = VodSettings()
+    acquire_wait: Annotated[Duration, Field(ge=0, le=60)] = 4.0
     reservation_policy: Literal["shares", "fixed"] = "shares"
     max_queue_connections: Count | None = None
     stream_guarantee: Guarantee | None = None
@@ -188,14 +90,17 @@ class Settings(BaseSettings):
     max_concurrent_items: Annotated[int, Field(ge=1, le=100)] = 2
     health_round: Annotated[Duration, Field(ge=0)] = 7 * 86_400.0
     mount_dir: Mounted = PurePosixPath("/mnt/nzb-gateway")
-    redis_url: Annotated[Secret, AfterValidator(_redis_url)] | None = None
+    redis_url: RedisAddress | None = None
     lease_ttl: Annotated[Duration, Field(ge=1, le=3600)] = 20.0
     grace: Annotated[Duration, Field(ge=0, le=600)] = 2.0
     on_store_error: Literal["refuse", "local"] = "refuse"
 
+    # Entries that have a name, by where they stand.
     SECTIONS: ClassVar[Mapping[str, type[BaseModel]]] = {
         "providers": ProviderSettings,
         "categories": CategorySettings,
+        "vod__profiles": VodProfileSettings,
+        "vod__users": VodUserSettings,
     }
 
     @classmethod
@@ -253,12 +158,21 @@ class _Values(EnvSettingsSource):
 def names() -> Names:
     """Return the name of every setting."""
     return Names(
-        frozenset(n.upper() for n in Settings.model_fields if n not in Settings.SECTIONS),
+        frozenset(name.upper() for name in _singles(Settings)),
         {
             section.upper(): frozenset(field.upper() for field in model.model_fields)
             for section, model in Settings.SECTIONS.items()
         },
     )
+
+
+def section(settings: Settings, name: str) -> Mapping[str, BaseModel]:
+    """Return the entries of one of SECTIONS, by their names."""
+    found: Any = settings
+    for part in name.split("__"):
+        found = getattr(found, part)
+    entries: Mapping[str, BaseModel] = found
+    return entries
 
 
 def load(path: Path | None = None, environ: Mapping[str, str] | None = None) -> Settings:
@@ -287,18 +201,31 @@ def lines(settings: Settings) -> list[tuple[str, str | None]]:
 
     Secrets are stars; what is not given is None.
     """
-    listed: list[tuple[str, str | None]] = []
-    for field in Settings.model_fields:
-        value = getattr(settings, field)
-        if field in Settings.SECTIONS:
+    return list(_lines(settings, ""))
+
+
+def _lines(model: BaseModel, within: str) -> Iterator[tuple[str, str | None]]:
+    for field in type(model).model_fields:
+        name, value = f"{within}{field}", getattr(model, field)
+        if name in Settings.SECTIONS:
             for entry, part in value.items():
-                listed += [
-                    (f"{PREFIX}{field}__{entry}__{name}".upper(), _written(part, name))
-                    for name in type(part).model_fields
-                ]
+                yield from _lines(part, f"{name}__{entry}__")
+        elif isinstance(value, BaseModel):
+            yield from _lines(value, f"{name}__")
         else:
-            listed.append((PREFIX + field.upper(), _written(settings, field)))
-    return listed
+            yield f"{PREFIX}{name}".upper(), _written(model, field)
+
+
+def _singles(model: type[BaseModel], within: str = "") -> Iterator[str]:
+    """Give the names of what stands once, and not in an entry."""
+    for field, info in model.model_fields.items():
+        name, kind = f"{within}{field}", info.annotation
+        if name in Settings.SECTIONS:
+            continue
+        if isinstance(kind, type) and issubclass(kind, BaseModel):
+            yield from _singles(kind, f"{name}__")
+        else:
+            yield name
 
 
 def _written(model: BaseModel, field: str) -> str | None:
@@ -319,6 +246,9 @@ def _written(model: BaseModel, field: str) -> str | None:
 
 
 def _is_secret(loc: tuple[str, ...]) -> bool:
-    model: type[BaseModel] = Settings.SECTIONS.get(loc[0], Settings)
+    model: type[BaseModel] = Settings
+    for name, entry in Settings.SECTIONS.items():
+        if "__".join(loc).startswith(f"{name}__"):
+            model = entry
     field = model.model_fields.get(loc[-1])
     return field is not None and "SecretStr" in str(field.annotation)

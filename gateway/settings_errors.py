@@ -11,7 +11,6 @@ from gateway.settings_file import PREFIX, Given
 
 # pydantic's types of error. Those of our own validators ("value_error") are worded there.
 _WORDS = {
-    "missing": "is missing: write the name of the news server, as news.example.com",
     "int_parsing": "is not a whole number: write digits alone",
     "int_parsing_size": "is not a whole number: write digits alone",
     "bool_parsing": "is neither yes nor no: write true or false",
@@ -20,6 +19,13 @@ _WORDS = {
     "greater_than_equal": "is too small: write {ge} or more",
     "less_than_equal": "is too large: write {le} or less",
     "value_error": "{error}",
+}
+# What to write for a field that an entry cannot do without.
+_MISSING = {
+    "host": "the name of the news server, as news.example.com",
+    "url": "the provider's address, as http://vod.example.com:8080",
+    "username": "the user name that the provider gave",
+    "password": "a password",
 }
 
 
@@ -39,7 +45,7 @@ def explain(
     places = [loc[:length] for length in range(len(loc), 0, -1)]
     keys = [(PREFIX + "__".join(place)).lower() for place in places]
     written = next((given[key] for key in keys if key in given), None)
-    what = _what(error)
+    what = _what(error, loc)
     if written is None:
         return f"{keys[0].upper()} {what}"
     value = written.value
@@ -47,7 +53,9 @@ def explain(
     return f"{written.name}{'' if hide else f'={value[:60]}'} ({written.where}) {what}"
 
 
-def _what(error: ErrorDetails) -> str:
+def _what(error: ErrorDetails, loc: tuple[str, ...]) -> str:
+    if error["type"] == "missing":
+        return f"is missing: write {_MISSING.get(loc[-1], 'a value')}"
     context: dict[str, Any] = {
         key: f"{value:g}" if isinstance(value, float) else value
         for key, value in error.get("ctx", {}).items()

@@ -42,7 +42,8 @@ class Given:
 class Names:
     """The names that exist: *plain* ones, and *sections* with the fields of their entries.
 
-    Without prefix, in capitals: `PORT`; `PROVIDERS` with `HOST` for PROVIDERS__<name>__HOST.
+    Without prefix, in capitals: `PORT`, `VOD__MAX_STREAMS`; `PROVIDERS` with `HOST` for
+    PROVIDERS__<name>__HOST, `VOD__USERS` with `PASSWORD` for VOD__USERS__<name>__PASSWORD.
     """
 
     plain: frozenset[str]
@@ -54,9 +55,11 @@ class Names:
         if not name.startswith(PREFIX):
             meant = self._closest(name, "<name>")
             return f"{given.name} ({given.where}) does not begin with {PREFIX}: {meant}"
-        section, *rest = name.removeprefix(PREFIX).split("__")
-        if not rest and section in self.plain:
+        bare = name.removeprefix(PREFIX)
+        if bare in self.plain:
             return None
+        section = self._section(bare)
+        rest = bare[len(section) :].split("__")[1:]
         if len(rest) == 2 and rest[1] in self.sections.get(section, ()):
             if _PART.fullmatch(rest[0]):
                 return None
@@ -64,13 +67,20 @@ class Names:
                 f"{given.name} ({given.where}) holds a name that cannot be: write letters, "
                 f"digits, - and single _ between {PREFIX}{section}__ and __{rest[1]}"
             )
-        entry, wanted = "<name>", name.removeprefix(PREFIX)
+        entry, wanted = "<name>", bare
         if section in self.sections and len(rest) < 2:  # the name of the entry was left out
             wanted = "__".join([section, entry, *rest])
         elif rest and _PART.fullmatch(rest[0]):
             entry = rest[0]
         meant = self._closest(wanted, entry)
         return f"{given.name} ({given.where}) is no setting: {meant}"
+
+    def _section(self, bare: str) -> str:
+        """Return the section that *bare* begins with, else what stands before its first __."""
+        for section in self.sections:
+            if bare == section or bare.startswith(f"{section}__"):
+                return section
+        return bare.partition("__")[0]
 
     def _closest(self, name: str, entry: str) -> str:
         """Return advice with the name most like *name*; *entry* is the part that is free."""

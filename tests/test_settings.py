@@ -249,6 +249,10 @@ def test_a_provider_without_a_host_or_with_half_of_its_credentials_is_told_so(
         ("GATEWAY_FROBNICATE", "settings.example.env lists those that exist"),
         ("GATEWAY_PROVIDERS__a__b__HOST", "did you mean"),
         ("GATEWAY_PROVIDERS___x__HOST", "holds a name that cannot be"),
+        ("GATEWAY_VOD__MAX_STREAM", "did you mean GATEWAY_VOD__MAX_STREAMS?"),
+        ("GATEWAY_VOD__USERS__bob__PASWORD", "did you mean GATEWAY_VOD__USERS__BOB__PASSWORD?"),
+        ("GATEWAY_VOD__PROFILES__URL", "did you mean GATEWAY_VOD__PROFILES__<name>__URL?"),
+        ("GATEWAY_VOD__USERS", "did you mean GATEWAY_VOD__USERS__<name>__"),
     ],
 )
 def test_a_name_that_is_no_setting_is_refused_and_the_likely_one_offered(
@@ -306,6 +310,11 @@ def test_a_file_that_is_missing_unreadable_or_no_text_is_named(tmp_path: Path) -
     [
         f"GATEWAY_PROVIDERS__a__PASSWORD={SECRET}",
         f"GATEWAY_API_KEY={SECRET}\x07",
+        f"GATEWAY_VOD__PROFILES__a__URL=http://bob:{SECRET}@vod.example.com",
+        f"GATEWAY_VOD__PROFILES__a__PASSWORD={SECRET}",
+        f"GATEWAY_VOD__PROFILES__a__SEARCH={SECRET}(",
+        f"GATEWAY_VOD__PROFILES__a__REPLACE={SECRET}",
+        f"GATEWAY_VOD__USERS__a__PASSWORD={SECRET}\x07",
         f"GATEWAY_PROVIDERS__a__HOST=bob:{SECRET}@news.example.com",
         f"GATEWAY_DATABASE_URL=\x07{SECRET}",
         f"GATEWAY_REDIS_URL=redis://:{SECRET}@h:port",
@@ -347,6 +356,76 @@ def test_what_is_shown_can_be_read_again(tmp_path: Path) -> None:
     assert load(file, {}) == settings
 
 
+# VOD
+
+VOD = {
+    "VOD__PROFILES__Main__URL": "http://vod.example.com:8080/",
+    "VOD__PROFILES__Main__USERNAME": "account",
+    "VOD__PROFILES__Main__PASSWORD": SECRET,
+    "VOD__PROFILES__Main__SEARCH": SECRET,
+    "VOD__USERS__Bob__PASSWORD": SECRET,
+    "VOD__MAX_STREAMS": "3",
+}
+
+
+def test_accounts_and_users_of_vod_have_names_one_level_further_down() -> None:
+    vod = given(**VOD).vod
+    assert (vod.max_streams, vod.probe_slots) == (3, 0)
+    assert vod.profiles["main"].url == "http://vod.example.com:8080"
+    assert (vod.profiles["main"].max_streams, vod.users["bob"].max_streams) == (1, 0)
+    assert vod.users["bob"].password.get_secret_value() == SECRET
+
+
+def test_what_is_shown_of_vod_can_be_told_apart_and_holds_no_secret() -> None:
+    settings = given(**VOD)
+    shown = dict(lines(settings))
+    assert SECRET not in f"{shown}{settings!r}"
+    assert shown["GATEWAY_VOD__PROFILES__MAIN__USERNAME"] == "account"
+    assert shown["GATEWAY_VOD__PROFILES__MAIN__SEARCH"] == "********"
+    assert shown["GATEWAY_VOD__USERS__BOB__PASSWORD"] == "********"
+    assert shown["GATEWAY_VOD__MAX_STREAMS"] == "3"
+
+
+@pytest.mark.parametrize(
+    ("line", "words"),
+    [
+        ("GATEWAY_VOD__MAX_STREAMS=-1", "is too small: write 0 or more"),
+        ("GATEWAY_ACQUIRE_WAIT=2m", "is too large: write 60 or less"),
+        ("GATEWAY_VOD__PROFILES__x__URL=vod.example.com", "is not an address: write it as http"),
+        ("GATEWAY_VOD__PROFILES__x__URL=http://x:y", "is not an address"),
+        ("GATEWAY_VOD__PROFILES__x__SEARCH=a(", "is not a regular expression (missing )"),
+    ],
+)
+def test_a_wrong_value_of_vod_is_told_in_a_sentence(line: str, words: str, tmp_path: Path) -> None:
+    messages = [text for text in told(line, tmp_path) if " is missing: " not in text]
+    assert len(messages) == 1
+    assert words in messages[0]
+
+
+def test_an_account_of_vod_that_is_not_whole_is_told_what_it_lacks(tmp_path: Path) -> None:
+    url, username, password = told("GATEWAY_VOD__PROFILES__x__MAX_STREAMS=2", tmp_path)
+    profile = "GATEWAY_VOD__PROFILES__X"
+    assert url.startswith(f"{profile}__URL is missing: write the provider's address, as http://")
+    assert username == f"{profile}__USERNAME is missing: write the user name that the provider gave"
+    assert password == f"{profile}__PASSWORD is missing: write a password"
+
+
+@pytest.mark.parametrize(
+    ("lines_", "words"),
+    [
+        ("__REPLACE=x", "has a replacement for nothing: set its __SEARCH too"),
+        ("__SEARCH=a\n__REPLACE=\\2", "has a replacement that its __SEARCH cannot fill"),
+    ],
+)
+def test_search_and_replacement_of_an_account_must_fit(
+    lines_: str, words: str, tmp_path: Path
+) -> None:
+    whole = "__URL=http://h\n__USERNAME=u\n__PASSWORD=p\n" + lines_
+    content = "".join(f"GATEWAY_VOD__PROFILES__X{line}\n" for line in whole.splitlines())
+    (message,) = told(content, tmp_path)
+    assert message.startswith(f"GATEWAY_VOD__PROFILES__X {words}")
+
+
 # The example
 
 
@@ -359,13 +438,16 @@ def example(*, uncomment: bool) -> dict[str, str]:
 def test_the_example_lists_every_setting_and_no_other() -> None:
     known = names()
     listed = {name.removeprefix("GATEWAY_") for name in example(uncomment=True)}
-    plain = {name for name in listed if "__" not in name}
-    assert plain == set(known.plain)
+    plain = listed & known.plain
+    assert plain == known.plain
     providers = {name for name in listed if name.startswith("PROVIDERS__")}
     assert providers == {f"PROVIDERS__MAIN__{field}" for field in known.sections["PROVIDERS"]}
     categories = {name for name in listed if name.startswith("CATEGORIES__")}
     assert categories == {f"CATEGORIES__{name.upper()}__DIR" for name in CATEGORIES}
-    assert listed == plain | providers | categories
+    vod = {f"VOD__PROFILES__MAIN__{field}" for field in known.sections["VOD__PROFILES"]}
+    vod |= {f"VOD__USERS__BOB__{field}" for field in known.sections["VOD__USERS"]}
+    assert vod <= listed
+    assert listed == plain | providers | categories | vod
 
 
 def test_the_example_changes_nothing_as_it_is() -> None:
@@ -378,4 +460,9 @@ def test_the_example_shows_the_defaults() -> None:
     uncommented = load(None, example(uncomment=True))
     provider = uncommented.providers["main"]
     assert provider == type(provider)(host="news.example.com")
-    assert uncommented.model_copy(update={"providers": {}}) == settings
+    (profile,), (user,) = uncommented.vod.profiles.values(), uncommented.vod.users.values()
+    assert (profile.max_streams, profile.search, profile.replace, user.max_streams) == (
+        1, None, None, 0,
+    )  # fmt: skip
+    vod = uncommented.vod.model_copy(update={"profiles": {}, "users": {}})
+    assert uncommented.model_copy(update={"providers": {}, "vod": vod}) == settings
