@@ -1,0 +1,1 @@
+"""Films and series of Xtream accounts, and of the own library, at /movie and /series."""
