@@ -15,6 +15,7 @@ from typing import Any
 from urllib.parse import parse_qs
 from wsgiref.types import StartResponse
 
+from gateway.http.clients import client_address
 from gateway.http.wsgi import App, Chunk, Environ, plain
 
 logger = logging.getLogger(__name__)
@@ -63,7 +64,7 @@ class BasicAuth:
             if header:  # players ask once without, to learn that they must
                 logger.warning(
                     "refused the credentials sent by %s for %s",
-                    environ.get("REMOTE_ADDR", "?"),
+                    client_address(environ),
                     environ.get("SCRIPT_NAME", "") or "/",
                 )
             return plain(start_response, 401, "user name and password, please", [_CHALLENGE])

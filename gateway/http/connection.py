@@ -6,6 +6,7 @@ import re
 import select
 import socket
 import struct
+import threading
 import time
 from collections.abc import Callable
 from contextlib import suppress
@@ -15,6 +16,7 @@ from urllib.parse import unquote_to_bytes
 from cheroot import server as cheroot
 
 from gateway.http.body import Framing
+from gateway.http.queues import unsent
 from gateway.http.wire import Reader, Timeouts, Writer
 
 if TYPE_CHECKING:
@@ -81,6 +83,10 @@ class Connection(cheroot.HTTPConnection):
         self.has_unread_body = False
         self.cut_on_close = False
         self._on_abort: Callable[[], object] | None = None
+        # Held wherever another thread than the worker touches the socket: once it is closed, its
+        # number may be another connection's.
+        self._socket_lock = threading.Lock()
+        self._closed = False
 
     def _half(self, sock: socket.socket, mode: str, _size: int) -> Reader | Writer:
         return Reader(sock) if "r" in mode else Writer(sock, self.timeouts.send_s)
@@ -105,24 +111,39 @@ class Connection(cheroot.HTTPConnection):
 
         What blocks on the socket wakes up; what waits for something else is woken by `on_abort`.
         """
-        self.cut_on_close = True
-        with suppress(OSError):
-            self.socket.shutdown(socket.SHUT_RDWR)
+        with self._socket_lock:
+            if self._closed:
+                return
+            self.cut_on_close = True
+            with suppress(OSError):
+                self.socket.shutdown(socket.SHUT_RDWR)
         if self._on_abort is not None:
             self._on_abort()
 
+    def unsent(self) -> int:
+        """Return how many bytes wait in the kernel for the client to take them. Never blocks.
+
+        0 once the connection is closed, and where the system does not tell.
+        """
+        with self._socket_lock:
+            return 0 if self._closed else unsent(self.socket)
+
     def close(self) -> None:
-        if self.cut_on_close:
+        cut = self.cut_on_close
+        if cut:
             # No linger and no FIN: the client gets a reset, and cannot take the body for whole.
             with suppress(OSError):
                 self.socket.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
-            self.rfile.close()
-        else:
-            if self.has_unread_body:
-                self._linger()
-            with suppress(OSError):
-                super().close()
-        self.socket.close()
+        elif self.has_unread_body:
+            self._linger()
+        with self._socket_lock:
+            self._closed = True
+            if cut:
+                self.rfile.close()
+            else:
+                with suppress(OSError):
+                    super().close()
+            self.socket.close()
 
     def discard_body(self, body: Framing) -> bool:
         """Read what is left of a request's body; False: too much, the connection must close."""

@@ -17,6 +17,7 @@ from cheroot import wsgi
 
 from gateway.errors import GatewayError
 from gateway.http.body import Framing
+from gateway.http.clients import CLIENT
 from gateway.http.connection import Connection
 from gateway.http.wire import ClientGone
 from gateway.http.wsgi import Chunk, Headers, refusal, status_line
@@ -42,6 +43,9 @@ class Exchange(wsgi.Gateway_10):
                 "wsgi.input_terminated": True,  # it ends by itself, in chunks too
                 "gateway.socket": self.connection.socket,
                 "gateway.connection": self.connection,
+                CLIENT: request.server.trusted_proxies.client(
+                    self.env["REMOTE_ADDR"], self.env.get("HTTP_X_FORWARDED_FOR")
+                ),
             }
         )
 

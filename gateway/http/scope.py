@@ -12,7 +12,7 @@ from __future__ import annotations
 import logging
 import threading
 import weakref
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from typing import Protocol, TypeVar
 from wsgiref.types import StartResponse
 
@@ -55,13 +55,17 @@ class Scope:
         thing.close()
         raise RuntimeError("the response has ended")
 
-    def stream(self) -> None:
+    def stream(self, suspend: Callable[[], object] | None = None) -> None:
         """Make this response a stream: it may take all the time its viewer takes.
 
-        When its connection is cut, what it owns is closed at once, by whoever cuts it. Raises
-        NoCapacity when too many responses stream already.
+        When its connection is cut, what it owns is closed at once, by whoever cuts it.
+
+        *suspend* is called once for each pause of the viewer, on the watchdog's thread, and only
+        while the body is not asked for anything: it is to give back what a paused viewer does not
+        need (its upstream, its lease), and to be quick. The body goes on by itself when it is
+        asked for its next chunk, or raises. Raises NoCapacity when too many responses stream.
         """
-        self.body = self.own(self._streaming.admit(self._connection))
+        self.body = self.own(self._streaming.admit(self._connection, suspend))
         if self._connection is not None:
             self._connection.allow_pause()
             self._connection.on_abort(self.close)

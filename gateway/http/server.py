@@ -20,6 +20,7 @@ from cheroot import wsgi
 from cheroot.connections import ConnectionManager
 
 from gateway.errors import ConfigurationError
+from gateway.http.clients import TrustedProxies
 from gateway.http.connection import Connection
 from gateway.http.exchange import Exchange
 from gateway.http.wire import Timeouts
@@ -41,8 +42,16 @@ class CherootServer(wsgi.Server):
     keep_alive_conn_limit = 1000
     _connections: ConnectionManager
 
-    def __init__(self, address: tuple[str, int], app: App, limit: int, timeouts: Timeouts) -> None:
+    def __init__(
+        self,
+        address: tuple[str, int],
+        app: App,
+        limit: int,
+        timeouts: Timeouts,
+        trusted_proxies: TrustedProxies,
+    ) -> None:
         self.timeouts = timeouts
+        self.trusted_proxies = trusted_proxies
         super().__init__(
             address, app, server_name="nzb-gateway", request_queue_size=512,
             timeout=int(timeouts.idle_s),
@@ -110,10 +119,17 @@ class Server:
         *,
         responses: int = 200,
         timeouts: Timeouts | None = None,
+        trusted_proxies: TrustedProxies | None = None,
     ) -> None:
         self.host = host
         self.port = port
-        self._cheroot = CherootServer((host, port), app, responses, timeouts or Timeouts())
+        self._cheroot = CherootServer(
+            (host, port),
+            app,
+            responses,
+            timeouts or Timeouts(),
+            trusted_proxies or TrustedProxies(),
+        )
         self._accepting: threading.Thread | None = None
 
     @property

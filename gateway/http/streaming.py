@@ -27,13 +27,22 @@ class ClientConnection(Protocol):
 
     def on_abort(self, call: Callable[[], object]) -> None: ...
 
+    def unsent(self) -> int:
+        """Return how many bytes wait in the kernel for the client to take them. Never blocks."""
+
 
 class StreamingBody:
     """One response that streams. `close` gives its place back, any number of times."""
 
-    def __init__(self, bodies: StreamingBodies, connection: ClientConnection | None) -> None:
+    def __init__(
+        self,
+        bodies: StreamingBodies,
+        connection: ClientConnection | None,
+        suspend: Callable[[], object] | None,
+    ) -> None:
         self._bodies = bodies
         self.connection = connection
+        self.suspend = suspend
         self.offered_at: float | None = None
 
     def offered(self) -> None:
@@ -74,9 +83,13 @@ class StreamingBodies:
     def active(self) -> int:
         return len(self._active)
 
-    def admit(self, connection: ClientConnection | None) -> StreamingBody:
+    def admit(
+        self,
+        connection: ClientConnection | None,
+        suspend: Callable[[], object] | None = None,
+    ) -> StreamingBody:
         """Return a place for one more stream. Never blocks. Raises NoCapacity."""
-        body = StreamingBody(self, connection)
+        body = StreamingBody(self, connection, suspend)
         with self._lock:
             paused = self._longest_paused() if len(self._active) >= self.limit else None
             if paused is not None:

@@ -9,11 +9,11 @@ import threading
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from dataclasses import dataclass, field
+from typing import Any
 
 import pytest
 
 from gateway.http.server import Server
-from gateway.http.wire import Timeouts
 from gateway.http.wsgi import App, Chunk
 
 
@@ -71,8 +71,8 @@ class Servers:
 
     stack: ExitStack = field(default_factory=ExitStack)
 
-    def serve(self, app: App, *, responses: int = 200, timeouts: Timeouts | None = None) -> Server:
-        server = Server(app, "127.0.0.1", 0, responses=responses, timeouts=timeouts)
+    def serve(self, app: App, **settings: Any) -> Server:
+        server = Server(app, "127.0.0.1", 0, **settings)
         server.start()
         self.stack.callback(server.stop, 0.0)
         return server

@@ -202,6 +202,9 @@ class Pausable:
     def allow_pause(self) -> None:
         self.may_pause = True
 
+    def unsent(self) -> int:
+        return 0
+
 
 def test_the_stream_paused_longest_makes_room_for_a_new_one() -> None:
     now = 0.0

@@ -446,6 +446,30 @@ def test_an_idle_connection_is_closed_in_the_end(servers: Any, answering: Any) -
     assert client.socket.recv(1) == b""
 
 
+def test_a_connection_tells_what_its_client_has_not_taken(servers: Any) -> None:
+    connections: list[Any] = []
+    sent = threading.Event()
+
+    def app(environ: Environ, start_response: StartResponse) -> Iterator[Chunk]:
+        connections.append(environ["gateway.connection"])
+        start_response("200 OK", [("Content-Length", str(64 << 20))])
+        yield bytes(64 << 20)
+        sent.set()
+
+    server = servers.serve(app)
+    client = servers.connect(server, receive_buffer=65536)
+    client.get()
+    response = client.response()
+    assert len(response.read(1 << 20)) == 1 << 20
+    assert connections[0].unsent() > 0
+    assert len(response.read()) == 63 << 20
+    assert sent.wait(5)
+    while connections[0].unsent():  # until the last of it is acknowledged
+        assert not client.socket.recv(0)
+    server.stop(5)
+    assert connections[0].unsent() == 0  # closed, and its number may be another's
+
+
 # -- requests with bodies
 
 
