@@ -263,6 +263,14 @@ class FileStream(io.RawIOBase):
             fetch.cancel()
             raise
 
+    def suspend(self) -> None:
+        """Give back what lies ahead: the reader will not come for it soon.
+
+        From any thread, any number of times, never waits. The position stays, and the next read
+        goes on from there as if nothing had been.
+        """
+        self._ahead.drop()
+
     # -- the end ----------------------------------------------------------------------------------
 
     def close(self) -> None:

@@ -34,7 +34,7 @@ class _Ahead(NamedTuple):
 class ReadAhead:
     """The articles ahead of one stream's reader.
 
-    `take` and `extend` are the reader's; `close` and the budget's reclaiming come from any thread.
+    `take` and `extend` are the reader's; `drop`, `close` and the budget's reclaiming come from any thread.
     """
 
     # Invariant, true whenever the lock is free: what is charged to the account is the sum over
@@ -159,18 +159,28 @@ class ReadAhead:
         for fetch in dropped:
             fetch.cancel()
 
-    def close(self) -> None:
-        """Drop everything and leave the budget. May be called twice, and while the reader reads.
+    def drop(self) -> None:
+        """Drop everything, and want nothing until `extend` is called again. Any number of times.
 
-        What `extend` is asking for at this moment is given back by it a moment later.
+        May be called while the reader reads. What `extend` is asking for at this moment is given
+        back by it a moment later.
         """
+        self._account.aim(0)
+        self._drop()
+
+    def close(self) -> None:
+        """Drop everything and leave the budget, for good. May be called as `drop` may."""
+        self._closed = True
+        self._drop()
+        self._account.close()
+
+    def _drop(self) -> None:
         with self._lock:
-            self._closed = True
+            self._edge = None
             self._shrunk += 1
             dropped = list(self._entries.values())
             self._entries.clear()
             for entry in dropped:
                 self._account.give(entry.charged)
-        self._account.close()
         for entry in dropped:
             entry.fetch.cancel()

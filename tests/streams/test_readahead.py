@@ -187,6 +187,52 @@ def test_a_stream_closed_while_it_asks_ahead_gives_that_back(
     assert streams.budget.used == 0
 
 
+def test_a_suspended_stream_holds_nothing_ahead_and_goes_on_where_it_was(
+    shelf: Shelf, make_streams: Opener
+) -> None:
+    streams = make_streams(shelf)
+    with streams.open(shelf.plain(CONTENT, 1000)) as stream:
+        begin = stream.read(2000)
+        shelf.held = True
+        begin += stream.read(1000)
+        assert streams.budget.used == 6000
+        stream.suspend()
+        assert streams.budget.used == 0
+        assert stream.info().position == 3000
+        assert [parcel.cancelled for parcel in shelf.parcels[6:]] == [True] * 3
+        stream.suspend()
+        shelf.release()
+        shelf.held = False
+        assert begin + stream.read(1000) == CONTENT[:4000]
+        assert streams.budget.used == 8000
+        assert stream.readall() == CONTENT[4000:]
+
+
+def test_a_stream_suspended_while_it_asks_ahead_gives_that_back(
+    shelf: Shelf, make_streams: Opener
+) -> None:
+    streams = make_streams(shelf)
+    with streams.open(shelf.plain(CONTENT, 1000)) as stream:
+        stream.read(500)
+        shelf.held = True
+        shelf.on_request = lambda _: stream.suspend()
+        stream.read_view(500)
+        assert shelf.parcels[-1].cancelled
+        assert streams.budget.used == 0
+
+
+def test_a_suspended_stream_leaves_its_share_to_others(shelf: Shelf) -> None:
+    shelf.held = True
+    budget = Budget(40 * MIB)
+    paused, watched = (ahead_of(shelf, budget, MIB, connections=8) for _ in range(2))
+    paused.drop()
+    watched.extend(virtual(1000, MIB).locate(0), 10**9)
+    assert (paused.size, watched.size) == (0, 40 * MIB)
+    for ahead in (paused, watched):
+        ahead.close()
+    assert budget.used == 0
+
+
 def virtual(count: int, part_size: int) -> Layout:
     ids = [b"%d@test" % number for number in range(count)]
     return Layout(
