@@ -34,7 +34,8 @@ class _Ahead(NamedTuple):
 class ReadAhead:
     """The articles ahead of one stream's reader.
 
-    `take` and `extend` are the reader's; `drop`, `close` and the budget's reclaiming come from any thread.
+    `take` and `extend` are the reader's; `drop`, `close` and the budget's reclaiming come from any
+    thread.
     """
 
     # Invariant, true whenever the lock is free: what is charged to the account is the sum over
