@@ -96,6 +96,9 @@ class Answering(BaseHTTPRequestHandler):
         elif rule := struck.get(Trouble.REFUSE):
             site.note(number, status=rule.status, ended="refused")
             self._plain(rule.status, rule.body, rule.content_type)
+        elif rule := struck.get(Trouble.REDIRECT_AWAY):
+            site.note(number, status=302, ended="whole")
+            self._head(302, 0, [("Location", rule.location)])
         elif rule := struck.get(Trouble.ANSWER):
             self._answer(rule)
             site.note(number, status=200, sent=len(rule.body), ended="whole")

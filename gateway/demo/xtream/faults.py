@@ -23,7 +23,9 @@ class Trouble(Enum):
     ANSWER = "200 with *body*, whatever that is; *endless*: again and again, for ever"
 
 
-API = frozenset({Trouble.REFUSE, Trouble.SILENCE, Trouble.CUT, Trouble.ANSWER})
+API = frozenset(
+    {Trouble.REFUSE, Trouble.SILENCE, Trouble.CUT, Trouble.ANSWER, Trouble.REDIRECT_AWAY}
+)
 
 
 @dataclass(frozen=True, slots=True)
