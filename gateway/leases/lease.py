@@ -83,6 +83,32 @@ class Occupant:
 
 
 @dataclass(frozen=True, slots=True)
+class RefStanding:
+    """A ref that keeps its session in its pools: HELD, or SUPERSEDED or EVICTED until released."""
+
+    ref: str
+    state: State
+    expires_in_s: float
+
+
+@dataclass(frozen=True, slots=True)
+class SessionStanding:
+    """A session that is in *pools*. *grace_s*: what is left of its grace; None: there is none."""
+
+    session: str
+    pools: tuple[str, ...]
+    refs: tuple[RefStanding, ...]
+    grace_s: float | None
+
+    @property
+    def slot_owner(self) -> str | None:
+        """Whose slot it is, if it was handed out by `LeaseStore.claim`."""
+        if any(one.ref == SLOT for one in self.refs):
+            return self.session.rpartition(":")[0]
+        return None
+
+
+@dataclass(frozen=True, slots=True)
 class Claim:
     """What an owner of slots may hold, and what it holds. What is above *target* is given back."""
 
@@ -157,6 +183,10 @@ class LeaseStore(Protocol):
 
     def pools(self) -> list[str]:
         """Return the names of all pools in which somebody is, in order."""
+        ...
+
+    def census(self) -> list[SessionStanding]:
+        """Return all sessions that are in a pool at this instant, in the order of their names."""
         ...
 
     def evict(self, session: str) -> tuple[str, ...]:

@@ -28,6 +28,8 @@ from gateway.leases.lease import (
     Notice,
     Occupant,
     Pool,
+    RefStanding,
+    SessionStanding,
     State,
     Watch,
     check_ids,
@@ -173,6 +175,30 @@ class RedisLeases:
             raise _down(exc) from exc
         counts = self._run("count", names)
         return [name for name, count in zip(names, counts, strict=True) if count]
+
+    def census(self) -> list[SessionStanding]:
+        found = self._run("census", [])
+        pools: dict[str, set[str]] = {}
+        refs: dict[str, dict[str, RefStanding]] = {}
+        grace: dict[str, float] = {}
+        rows = zip(found[::4], found[1::4], found[2::4], found[3::4], strict=True)
+        for pool, member, left_ms, ended in rows:
+            session, _, ref = member.partition("|")
+            pools.setdefault(session, set()).add(pool)
+            if ref:
+                state = State(ended) if ended else State.HELD
+                refs.setdefault(session, {})[ref] = RefStanding(ref, state, left_ms / 1000)
+            else:
+                grace[session] = left_ms / 1000
+        return [
+            SessionStanding(
+                session,
+                tuple(sorted(pools[session])),
+                tuple(one for _, one in sorted(refs.get(session, {}).items())),
+                grace.get(session),
+            )
+            for session in sorted(pools)
+        ]
 
     def evict(self, session: str) -> tuple[str, ...]:
         check_ids(session)

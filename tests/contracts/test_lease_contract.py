@@ -261,6 +261,39 @@ def test_evicting_a_session_in_grace_ends_it_at_once(store: LeaseStore) -> None:
     assert store.evict("nobody") == ()
 
 
+def test_a_census_tells_of_all_sessions_where_they_are_and_how_each_ref_stands(
+    world: World,
+) -> None:
+    store = world.store
+    assert store.census() == []
+    store.acquire([[ONE, ALL]], "s", "r1", TTL_S)
+    store.acquire([[ONE, ALL]], "s", "r2", world.brief_s)
+    store.acquire([[BOB, ALL]], "t", "r3", TTL_S)
+    store.release("t", "r3", TTL_S * 0.9)
+    store.acquire([[TWO]], "u", "r4", TTL_S)
+    store.evict("u")
+    store.claim(NEWS, "a", 1, (), TTL_S)
+    slot, s, t, u = store.census()
+    assert (slot.session, slot.pools, slot.slot_owner) == ("a:1", (NEWS.name,), "a")
+    assert (s.session, s.pools, s.slot_owner) == ("s", ("global", "profile:1"), None)
+    assert [(one.ref, one.state) for one in s.refs] == [
+        ("r1", State.SUPERSEDED),
+        ("r2", State.HELD),
+    ]
+    assert 0 < s.refs[1].expires_in_s <= world.brief_s < s.refs[0].expires_in_s <= TTL_S
+    assert (s.grace_s, t.session, t.refs) == (None, "t", ())
+    assert t.grace_s is not None
+    assert 0 < t.grace_s <= TTL_S * 0.9
+    assert [(one.ref, one.state) for one in u.refs] == [("r4", State.EVICTED)]
+    store.release("u", "r4", TTL_S)
+    world.pass_time(world.brief_s)
+    assert [(one.session, len(one.refs)) for one in store.census()] == [
+        ("a:1", 1),
+        ("s", 1),
+        ("t", 0),
+    ]
+
+
 def test_whoever_watches_is_told_of_what_must_end_and_when_it_has(store: LeaseStore) -> None:
     told: queue.Queue[Notice] = queue.Queue()
     watch = store.watch(told.put)
