@@ -9,7 +9,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
-from urllib.parse import urlencode
+from urllib.parse import quote, urlencode
 
 from gateway import keys
 from gateway.errors import GatewayError
@@ -92,16 +92,26 @@ class ApiClient:
         """Return what is being checked, and the results that *query* asks for."""
         return self._ask_own(f"/checks?{urlencode(query)}")
 
+    def leases(self) -> dict[str, Any]:
+        """Return who occupies the slots that are shared."""
+        return self._ask_own("/leases")
+
+    def end_session(self, session: str) -> dict[str, Any]:
+        """End *session*, wherever it is answered."""
+        return self._ask_own(f"/leases/sessions/{quote(session, safe='')}", method="DELETE")
+
     @property
     def place(self) -> str:
         """Where the gateway is looked for: host and port."""
         host = f"[{self._host}]" if ":" in self._host else self._host
         return f"{host}:{self._port}"
 
-    def _ask_own(self, path: str, body: bytes | None = None) -> dict[str, Any]:
+    def _ask_own(
+        self, path: str, body: bytes | None = None, method: str | None = None
+    ) -> dict[str, Any]:
         """Ask the gateway's own API."""
         headers = {"Content-Type": "application/json"} if body is not None else {}
-        status, answer = self._exchange(f"/api/gateway{path}", body, headers)
+        status, answer = self._exchange(f"/api/gateway{path}", body, headers, method)
         if status >= 400:
             raise Refused(str(answer.get("error", f"{self.place} answered with status {status}")))
         return answer
@@ -120,13 +130,20 @@ class ApiClient:
         return answer
 
     def _exchange(
-        self, path: str, body: bytes | None, headers: Mapping[str, str]
+        self,
+        path: str,
+        body: bytes | None,
+        headers: Mapping[str, str],
+        method: str | None = None,
     ) -> tuple[int, dict[str, Any]]:
-        """Send one request; return its status and what its JSON says."""
+        """Send one request; return its status and what its JSON says.
+
+        *method* None: POST with a body, GET without.
+        """
         place = self.place
         connection = http.client.HTTPConnection(self._host, self._port, timeout=_TIMEOUT_S)
         try:
-            method = "GET" if body is None else "POST"
+            method = method or ("GET" if body is None else "POST")
             connection.request(method, path, body, {"X-Api-Key": self._key, **headers})
             response = connection.getresponse()
             status, content = response.status, response.read()

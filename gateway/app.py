@@ -30,7 +30,7 @@ from gateway.library.catalogue import Library
 from gateway.library.check_records import CheckRecords
 from gateway.library.database import Database
 from gateway.nzb.unwrapping import LIMIT
-from gateway.page import checks, connections, limits
+from gateway.page import checks, connections, leases, limits
 from gateway.page import streams as open_streams
 from gateway.page.api import Api
 from gateway.reload import put_in_force, rules_of
@@ -144,6 +144,7 @@ class Gateway:
                 [
                     *checks.endpoints(HealthChecks(library, records, self.health)),
                     *connections.endpoints(providers),
+                    *leases.endpoints(self.leases, self.keeper, tuple, self.keeper.caps),
                     *limits.endpoints(self.sharing, providers),
                     *open_streams.endpoints(streams, providers),
                 ],

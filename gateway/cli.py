@@ -7,6 +7,7 @@ codes of its own: 3: files are degraded or have failed; 4: nothing worse is know
 from __future__ import annotations
 
 import argparse
+import json
 import logging
 import os
 import sys
@@ -102,6 +103,16 @@ def _parser() -> argparse.ArgumentParser:
     )
     check.set_defaults(command=_check)
 
+    leases = commands.add_parser(
+        "leases", help="show who occupies the slots that viewers and gateways share"
+    )
+    leases.add_argument("--json", action="store_true", help="print what the API answers")
+    leases.set_defaults(command=_leases)
+    of_leases = leases.add_subparsers(metavar="")
+    end = of_leases.add_parser("end", help="end a session, wherever it is answered")
+    end.add_argument("session", metavar="SESSION")
+    end.set_defaults(command=_end_session)
+
     config = commands.add_parser("config", help="list the settings in force, without secrets")
     config.set_defaults(command=_config)
     return parser
@@ -179,6 +190,24 @@ def _check(given: argparse.Namespace, settings: Settings) -> int:
         err=sys.stderr,
         shown=_shown,
     )
+
+
+def _leases(given: argparse.Namespace, settings: Settings) -> int:
+    from gateway import leases_command
+
+    found = ApiClient.of(settings).leases()
+    if given.json:
+        print(json.dumps(found, indent=2))
+    else:
+        leases_command.show(found, sys.stdout, _shown)
+    return 0
+
+
+def _end_session(given: argparse.Namespace, settings: Settings) -> int:
+    ended = ApiClient.of(settings).end_session(given.session)
+    requests = "1 request" if ended["refs"] == 1 else f"{ended['refs']} requests"
+    print(f"{_shown(ended['session'])} was told to end: {requests}")
+    return 0
 
 
 def _print_slot(slot: dict[str, Any], category: str, name: str, remark: str) -> None:

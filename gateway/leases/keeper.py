@@ -10,13 +10,21 @@ import logging
 import threading
 import time
 import uuid
-from collections import OrderedDict
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
 
-from gateway.errors import LeaseLost, LeaseRefused, LeaseStoreDown, StoreRecovering
+from gateway.errors import GatewayError, LeaseLost, LeaseRefused, LeaseStoreDown, StoreRecovering
+from gateway.leases.figures import (
+    DRAINING,
+    GRANTED,
+    LOCAL,
+    KeeperFigures,
+    KeeperStatus,
+    Tally,
+    outcome_of,
+)
 from gateway.leases.held import Held, OnStoreError, choose_locally
 from gateway.leases.lease import HEARTBEAT_S, TTL_S, LeaseStore, Notice, Pool, State
+from gateway.leases.releases import Releases
 
 _log = logging.getLogger(__name__)
 GRACE_S = 2.0
@@ -26,22 +34,6 @@ _MEANWHILE = {
     OnStoreError.LOCAL: "this process admits by its own count, and what is held goes on",
 }
 _AGAIN = 0.2  # of a heartbeat: how soon a heartbeat that failed is tried again
-
-
-@dataclass(frozen=True, slots=True)
-class KeeperStatus:
-    """What a keeper holds, and how it stands with its store: *store_down* says why it is, if so."""
-
-    refs: int
-    sessions: int
-    queued_releases: int
-    store_down: str | None
-    is_draining: bool
-    failed_heartbeats: int
-
-    @property
-    def is_store_down(self) -> bool:
-        return self.store_down is not None
 
 
 class Keeper:
@@ -66,11 +58,11 @@ class Keeper:
         self._heartbeat_s, self._policy, self._clock = heartbeat_s, on_store_error, clock
         self._lock = threading.Lock()
         self._held: dict[tuple[str, str], Held] = {}
-        self._releases: OrderedDict[tuple[str, str], float] = OrderedDict()
-        """What is still to be released, and until when its grace runs."""
+        self._releases = Releases(_QUEUE)
         self._down: str | None = None
         self._draining = False
-        self._failed = 0
+        self._caps: dict[str, int] = {}
+        self._tally = Tally()
         self._beating = threading.Lock()  # held over I/O; only beats wait for it
         self._closing = threading.Event()
         self._watch = store.watch(self._hear)
@@ -93,21 +85,27 @@ class Keeper:
         with self._lock:
             known = any(one.session == session for one in self._held.values())
             if self._draining and not known:
+                self._tally.acquired(DRAINING, "", None)
                 raise LeaseRefused("this gateway is shutting down: no new sessions")
             # Known before it is granted, so that no notice is missed.
             self._held[session, held.ref] = held
+            self._caps.update((pool.name, pool.cap) for one in candidates for pool in one)
+        began = time.perf_counter()
         try:
-            superseded = self._ask(candidates, held, again=known)
+            outcome, superseded = self._ask(candidates, held, again=known)
         except BaseException as exc:
             self._forget(held)
             if not isinstance(exc, LeaseRefused | LeaseLost):
                 self._queue(held, 0)  # it is not known whether the store has it
+            if isinstance(exc, GatewayError):
+                self._tally.acquired(*outcome_of(exc), time.perf_counter() - began)
             raise
+        self._tally.acquired(outcome, "", time.perf_counter() - began)
         for ref in superseded:
             with self._lock:
                 older = self._held.get((session, ref))
             if older is not None:
-                older.end(State.SUPERSEDED)
+                self._end(older, State.SUPERSEDED)
         return held
 
     def evict(self, session: str) -> tuple[str, ...]:
@@ -116,7 +114,7 @@ class Keeper:
         with self._lock:
             here = [one for one in self._held.values() if one.session == session]
         for one in here:
-            one.end(State.EVICTED)
+            self._end(one, State.EVICTED)
         return refs
 
     def drain(self) -> None:
@@ -133,8 +131,22 @@ class Keeper:
                 len(self._releases),
                 self._down,
                 self._draining,
-                self._failed,
+                self._tally.failed_heartbeats,
             )
+
+    def figures(self) -> KeeperFigures:
+        """Return what has been done since the start."""
+        return self._tally.snapshot()
+
+    def refs(self) -> frozenset[tuple[str, str]]:
+        """Return session and ref of everything that this process holds, or is asking for."""
+        with self._lock:
+            return frozenset(self._held)
+
+    def caps(self) -> Mapping[str, int]:
+        """Return for each pool that this process has asked for the cap that it named last."""
+        with self._lock:
+            return dict(self._caps)
 
     def close(self) -> None:
         """Give everything back without grace, and end the thread. May be called twice."""
@@ -164,8 +176,7 @@ class Keeper:
                 states = self._store.heartbeat([one.lease for one in leased], self._ttl_s)
             except LeaseStoreDown as exc:
                 self._note_down(exc)
-                with self._lock:
-                    self._failed += 1
+                self._tally.failed_heartbeats += 1
                 self._give_up(leased)
                 return
             with self._lock:
@@ -179,7 +190,7 @@ class Keeper:
                     one.confirmed_at = sent
                 else:
                     # Released by somebody else; what was released here is over already.
-                    one.end(State.LOST if state is State.RELEASED else state)
+                    self._end(one, State.LOST if state is State.RELEASED else state)
 
     def _run(self) -> None:
         pause_s = 0.0  # the first heartbeat has an empty store begin its epoch
@@ -199,7 +210,8 @@ class Keeper:
 
     def _ask(
         self, candidates: Sequence[Sequence[Pool]], held: Held, *, again: bool
-    ) -> tuple[str, ...]:
+    ) -> tuple[str, tuple[str, ...]]:
+        """Return how it was granted, and the refs that must make room."""
         held.confirmed_at = self._clock()
         try:
             grant = self._store.acquire(candidates, held.session, held.ref, self._ttl_s)
@@ -214,12 +226,12 @@ class Keeper:
             if self._policy is OnStoreError.REFUSE:
                 raise
             try:
-                return self._admit_locally(candidates, held)
+                return LOCAL, self._admit_locally(candidates, held)
             except LeaseRefused:
                 self._queue(held, 0)
                 raise
         held.grant(grant.chosen, candidates[grant.chosen], grant.superseded)
-        return grant.superseded
+        return GRANTED, grant.superseded
 
     def _admit_locally(self, candidates: Sequence[Sequence[Pool]], held: Held) -> tuple[str, ...]:
         with self._lock:
@@ -245,7 +257,7 @@ class Keeper:
             now = self._clock()
             for one in leased:
                 if now - one.confirmed_at >= self._ttl_s:
-                    one.end(State.LOST)
+                    self._end(one, State.LOST)
 
     def _hear(self, notice: Notice) -> None:
         with self._lock:
@@ -255,7 +267,7 @@ class Keeper:
             for one in siblings:
                 one.confirm(notice.ref)
         elif here is not None:
-            here.end(notice.state)
+            self._end(here, notice.state)
 
     def _release(self, held: Held, grace_s: float | None) -> None:
         grace_s = self._grace_s if grace_s is None else grace_s
@@ -276,25 +288,19 @@ class Keeper:
         for one in siblings:
             one.confirm(held.ref)
 
+    def _end(self, held: Held, state: State) -> None:
+        if held.end(state):
+            self._tally.ended(state)
+
     def _forget(self, held: Held) -> bool:
         with self._lock:
             return self._held.pop((held.session, held.ref), None) is not None
 
     def _queue(self, held: Held, grace_s: float) -> None:
-        with self._lock:
-            self._releases[held.session, held.ref] = self._clock() + grace_s
-            while len(self._releases) > _QUEUE:
-                self._releases.popitem(last=False)
+        self._releases.add(held.session, held.ref, self._clock() + grace_s)
 
     def _release_queued(self) -> None:
-        while True:
-            with self._lock:
-                if not self._releases:
-                    return
-                (session, ref), until = next(iter(self._releases.items()))
-            self._store.release(session, ref, max(0.0, until - self._clock()))
-            with self._lock:
-                self._releases.pop((session, ref), None)
+        self._releases.send(self._store.release, self._clock)
 
     def _note_down(self, exc: LeaseStoreDown) -> None:
         with self._lock:
