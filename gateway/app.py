@@ -15,6 +15,7 @@ from gateway.data_dir import hold
 from gateway.errors import ConfigurationError
 from gateway.http.auth import ApiKey, BasicAuth, RequireApiKey
 from gateway.http.guard import HostGuard, PathGuard
+from gateway.http.lease_metrics import LeaseFigures
 from gateway.http.metrics import Figures, make_metrics_app
 from gateway.http.router import Router
 from gateway.http.scope import RequestScope
@@ -157,12 +158,13 @@ class Gateway:
                 responses=lambda: self.server.serving,
                 version=version("nzb-gateway"),
             )
+            lease_figures = LeaseFigures(self.leases, self.keeper)
             key = ApiKey(self.keys.api_key)
             doors = Router(
                 {
                     "/dav": BasicAuth(dav, self.keys.webdav_user, self.keys.webdav_password),
                     "/api/gateway": RequireApiKey(api, key),
-                    "/metrics": RequireApiKey(make_metrics_app(figures), key),
+                    "/metrics": RequireApiKey(make_metrics_app(figures, lease_figures), key),
                     "/api": sabnzbd,
                     "/sabnzbd/api": sabnzbd,
                 },

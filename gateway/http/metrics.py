@@ -178,10 +178,11 @@ class Figures(Collector):
         yield gauge
 
 
-def make_metrics_app(figures: Figures) -> App:
+def make_metrics_app(*figures: Collector) -> App:
     """Return the application that answers with *figures*, and with those of the process."""
     registry = CollectorRegistry()
-    registry.register(figures)
+    for one in figures:
+        registry.register(one)
     ProcessCollector(registry=registry)
 
     def app(environ: Environ, start_response: StartResponse) -> Iterable[Chunk]:
