@@ -16,10 +16,11 @@ settings.load_profile("tests")
 def pytest_runtest_setup(item: pytest.Item) -> None:
     """Skip a test whose system programs are not installed; with GATEWAY_REQUIRE_SYSTEM, fail it.
 
-    A test names them in its marker: `@pytest.mark.system("rclone", "fusermount3")`.
+    A test names them in its marker: `@pytest.mark.system("rclone", "fusermount3")`; "7zz|7z" is
+    a program that has either name.
     """
     for marker in item.iter_markers("system"):
-        missing = [name for name in marker.args if shutil.which(name, path=_search_path()) is None]
+        missing = [names for names in marker.args if not any(map(_find, names.split("|")))]
         if missing:
             reason = f"not installed: {', '.join(missing)}"
             if os.environ.get("GATEWAY_REQUIRE_SYSTEM"):
@@ -27,6 +28,7 @@ def pytest_runtest_setup(item: pytest.Item) -> None:
             pytest.skip(reason)
 
 
-def _search_path() -> str:
+def _find(name: str) -> str | None:
     # INN's programs live outside of PATH in Debian.
-    return os.pathsep.join([os.environ.get("PATH", os.defpath), "/usr/lib/news/bin", "/usr/sbin"])
+    places = [os.environ.get("PATH", os.defpath), "/usr/lib/news/bin", "/usr/sbin"]
+    return shutil.which(name, path=os.pathsep.join(places))

@@ -1,0 +1,128 @@
+"""7z archives whose contents are stored: method Copy, encrypted or not, in one file or cut.
+
+Of an archive its first 32 bytes and its header are read, and of an encrypted one 32 bytes more.
+"""
+
+from __future__ import annotations
+
+import stat
+from collections.abc import Iterable, Iterator, Sequence
+from typing import Any, BinaryIO
+
+from gateway.errors import ImportFailed, UnsupportedArchive, WrongPassword
+from gateway.nzb.archive import Cipher, Inner, Stretch, Volume
+from gateway.nzb.cbc import BLOCK, decrypt
+from gateway.nzb.nesting import row_of, view
+from gateway.nzb.sevenzip_header import Header, read_header
+from gateway.nzb.sevenzip_keys import Keys
+from gateway.nzb.sevenzip_streams import AES, COPY, Packed, refusal
+from gateway.nzb.stretches import Chain, take
+
+_DIRECTORY = 0x10  # Windows' attribute
+_UNIX = 0x8000  # the upper 16 bits are the mode of Unix
+_FILETIME_1970 = 11_644_473_600
+
+
+def read(volumes: Sequence[Volume], password: str | None = None) -> list[Inner]:
+    """Return the files in the archive that *volumes*, in their order, are the pieces of.
+
+    Empty files are among them; folders and links are not. Raises UnsupportedArchive where
+    anything is compressed or there are absurdly many entries, IncompletePost where volumes are
+    missing at the end, WrongPassword, and ImportFailed for a header that lies or is none.
+    """
+    row = row_of(volumes)
+    file, keys = view(row, volumes), Keys(password)
+    header = read_header(file, row.size, keys)
+    rows = [_Row(stream, row, keys) for stream in header.streams]
+    _check_password(file, [one for one in rows if one.cipher])
+    contents = (content for one in rows for content in one.contents())
+    return [*_inners(header, contents)]
+
+
+class _Row:
+    """Where the files of one packed stream lie."""
+
+    def __init__(self, packed: Packed, archive: Inner, keys: Keys) -> None:
+        self.packed = packed
+        self.cipher: Cipher | None = None
+        methods = [coder.method for coder in packed.coders]
+        if not {*methods} <= {COPY, AES}:
+            raise refusal(methods)
+        if methods.count(AES) > 1:
+            raise UnsupportedArchive("the 7z archive is encrypted twice over")
+        size = sum(packed.sizes)
+        for method, properties, unpacked in packed.coders:
+            if method == AES:
+                self.cipher = keys.cipher(properties)
+            if not size <= unpacked <= packed.length:
+                raise ImportFailed(
+                    f"the 7z archive states sizes that cannot be: {unpacked:,} bytes of "
+                    f"{packed.length:,} that are stored, for files of {size:,}"
+                )
+        self.padding = packed.length - size
+        fits = 0 <= self.padding < BLOCK and not packed.length % BLOCK
+        if packed.sizes and not (fits if self.cipher else self.padding == 0):
+            raise ImportFailed(
+                f"the 7z archive states sizes that cannot be: {size:,} bytes of files, "
+                f"{packed.length:,} that are stored"
+            )
+        (whole,) = archive.stretches
+        stored = take(whole, packed.begin, packed.length)
+        self._stretch = Stretch(stored.runs, size, 0, self.cipher)
+
+    def contents(self) -> Iterator[tuple[Stretch, int | None]]:
+        """Give the bytes of each file, and their CRC."""
+        chain, begin = Chain(self._stretch.runs), 0
+        for size, crc in zip(self.packed.sizes, self.packed.crcs, strict=True):
+            yield take(self._stretch, begin, size, chain), crc
+            begin += size
+
+
+def _check_password(file: BinaryIO, rows: Sequence[_Row]) -> None:
+    """Raise WrongPassword where zeros should fill up the last block, and do not.
+
+    Nothing else tells without reading a whole file, and where nothing is to be filled up,
+    nothing does. The last row ends where the header begins: to look at it costs no article more.
+    """
+    telling = [row for row in rows if row.padding]
+    if not telling:
+        return
+    row = max(telling, key=lambda row: (min(row.padding, 4), row.packed.begin))
+    assert row.cipher is not None
+    length = row.packed.length
+    begin = max(0, length - 2 * BLOCK)
+    file.seek(row.packed.begin + begin)
+    end = decrypt(row.cipher, file.read(length - begin), begin, length - row.padding, row.padding)
+    if any(end):
+        raise WrongPassword("none of the known passwords opens the 7z archive")
+
+
+def _inners(header: Header, contents: Iterable[tuple[Stretch, int | None]]) -> Iterator[Inner]:
+    remaining, empty_files = iter(contents), iter(header.empty_files)
+    for entry in header.entries:
+        name, modified = entry.get("filename", ""), _modified(entry)
+        if entry["emptystream"]:
+            # A folder, unless it is said to be a file.
+            if next(empty_files, False) and not _is_special(entry):
+                yield Inner(name, 0, (), modified, 0)
+            continue
+        found = next(remaining, None)
+        if found is None:
+            raise ImportFailed("the 7z archive names more files than it has")
+        stretch, crc = found
+        if not _is_special(entry):
+            yield Inner(name, stretch.length, (stretch,) if stretch.length else (), modified, crc)
+    if next(remaining, None) is not None:
+        raise ImportFailed("the 7z archive has more files than it names")
+
+
+def _is_special(entry: dict[str, Any]) -> bool:
+    """Say whether it is a folder, a link or a device."""
+    attributes = entry.get("attributes") or 0
+    mode = stat.S_IFMT(attributes >> 16) if attributes & _UNIX else 0
+    return bool(attributes & _DIRECTORY) or mode not in (0, stat.S_IFREG)
+
+
+def _modified(entry: dict[str, Any]) -> float | None:
+    time = entry.get("lastwritetime")
+    return None if time is None else int(time) / 10_000_000 - _FILETIME_1970
