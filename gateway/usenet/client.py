@@ -99,8 +99,11 @@ class UsenetClient:
         )
 
     def connections(self) -> int:
-        """Return how many connections all providers allow together at this moment."""
-        return sum(pool.status().limit for pool in self.pools.values())
+        """Return how many connections all providers allow together at this moment.
+
+        To all gateways of an account: to want them is what brings this one its share.
+        """
+        return sum(pool.status().allowed for pool in self.pools.values())
 
     def change(self, policy: Policy, connections: Mapping[str, int]) -> None:
         """Share by *policy*, and allow *connections* at the providers named, from now on.

@@ -79,7 +79,10 @@ def setting(provider: str, field: str) -> str:
 
 
 class Connection:
-    """One connection. Only its present owner may call it: the dialling thread, then the reactor."""
+    """One connection. Only its present owner may call it: the dialling thread, then the reactor.
+
+    All but `abandon`, which is for whoever cannot wait for the dialling thread.
+    """
 
     def __init__(self, server: Server) -> None:
         self.server = server
@@ -90,6 +93,7 @@ class Connection:
         self.login_s = 0.0  # what it took from the first look-up to READY
         self._decoder = sabctools.Decoder(BUFFER)
         self._outgoing = bytearray()
+        self._unwanted = False
         self._receive: Callable[[], int] = self._receive_nothing
         # A plain socket that gave less than this is empty. TLS keeps bytes that no selector sees.
         self._drained_below = BUFFER // 4
@@ -130,15 +134,33 @@ class Connection:
         self.login_s = self.progress_at - began
         self._move(State.READY)
 
+    def abandon(self) -> None:
+        """Have `dial` end soon, with ConnectFailed and the socket closed. From any thread."""
+        self._unwanted = True
+        if (opened := self.socket) is not None:
+            with contextlib.suppress(OSError):
+                opened.shutdown(socket.SHUT_RDWR)
+
     def _open_socket(self, timeout_s: float) -> None:
         server = self.server
+        self._check_wanted()
         self.socket = plain = socket.create_connection((server.host, server.port), timeout_s)
+        self._check_wanted()
         plain.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         self._receive = self._receive_plain
         if server.tls is not None:
-            self.socket = secure = server.tls.wrap_socket(plain, server_hostname=server.host)
+            # The handshake comes after the assignment: `abandon` must find the socket.
+            self.socket = secure = server.tls.wrap_socket(
+                plain, server_hostname=server.host, do_handshake_on_connect=False
+            )
+            self._check_wanted()
+            secure.do_handshake()
             self._receive = lambda: sabctools.unlocked_ssl_recv_into(secure, self._decoder)
             self._drained_below = 0
+
+    def _check_wanted(self) -> None:
+        if self._unwanted:
+            raise ConnectFailed(f"{self.server!r}: dialling was given up here")
 
     def _greet(self) -> None:
         code, message = self._reply()

@@ -80,16 +80,16 @@ class Line(Generic[W]):
 
 
 class Ledger(Generic[W]):
-    """The books of one semaphore.
+    """The books of one semaphore: *total* permits, of *whole* that several gateways have together.
 
     `held_by` and `waiting_by` are indexed by workload. `accounts[workload]` holds every stream
     that holds or waits. `lanes[lane(workload, demand)]` holds the lines of one workload and kind.
     """
 
-    __slots__ = ("accounts", "held", "held_by", "lanes", "total", "waiting", "waiting_by")
+    __slots__ = ("accounts", "held", "held_by", "lanes", "total", "waiting", "waiting_by", "whole")
 
     def __init__(self, total: int) -> None:
-        self.total = total
+        self.total = self.whole = total
         self.held = 0
         self.waiting = 0
         self.held_by = [0 for _ in Workload]

@@ -146,11 +146,16 @@ class ExtendedSemaphore:
         self._submit(waiter)
         return waiter
 
-    def resize(self, total: int) -> None:
-        """Change the total, and serve whoever can be served now. What is held stays held."""
+    def resize(self, total: int, whole: int | None = None) -> None:
+        """Change the total, and serve whoever can be served now. What is held stays held.
+
+        *whole*: of how many this is a part, which other gateways have too; None: of no more.
+        Caps that are a share of the connections are reckoned from it.
+        """
         _check_total(total)
         with self._lock:
             self._ledger.total = total
+            self._ledger.whole = total if whole is None else max(total, whole)
             served = self._grant()
         deliver(served)
 
@@ -161,11 +166,16 @@ class ExtendedSemaphore:
             served = self._grant()
         deliver(served)
 
+    def usable(self) -> int:
+        """Return how many permits would be held now if the total were the whole."""
+        with self._lock:
+            return self._policy.usable(self._ledger)
+
     def snapshot(self) -> PermitsSnapshot:
         """Return the books of this instant."""
         with self._lock:
             ledger, policy = self._ledger, self._policy
-            limits = policy.limits(ledger.total)
+            limits = policy.limits(ledger.total, ledger.whole)
             waits = {w: self._waits[w].snapshot() for w in Workload}
             return PermitsSnapshot(
                 total=ledger.total,

@@ -34,8 +34,18 @@ class Policy(Protocol):
         """Return how many permits *workload* must leave free at this moment."""
         ...
 
-    def limits(self, total: int) -> Limits:
-        """Return the guarantees and caps that apply to a provider of *total* connections."""
+    def usable(self, ledger: Ledger[W]) -> int:
+        """Return how many permits would be held if the total were the whole: what is wanted.
+
+        Who is waiting counts as far as the caps would admit it then.
+        """
+        ...
+
+    def limits(self, total: int, whole: int | None = None) -> Limits:
+        """Return the guarantees and caps that apply to a provider of *total* connections.
+
+        *whole*: those of the account, where other gateways have the rest; None: *total*.
+        """
         ...
 
     def check(self, totals: Mapping[str, int]) -> None:

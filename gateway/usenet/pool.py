@@ -3,7 +3,8 @@
     live = idle + busy + dialling <= limit
 
 holds always, because whoever is busy or dials holds a permit, there are *limit* permits, and a
-permit is given back only when its connection is idle again or its socket is closed.
+permit is given back only when its connection is idle again or its socket is closed. Where other
+gateways use the account too, the limit follows the slots that this one holds (`Slots`).
 """
 
 from __future__ import annotations
@@ -15,14 +16,17 @@ import time
 from collections import deque
 from collections.abc import Callable, Sequence
 from concurrent.futures import Executor
+from dataclasses import replace
 
 from gateway.errors import ConnectFailed, ConnectionLost, ProviderBusy, ProviderError
 from gateway.usenet.call import Call
-from gateway.usenet.connection import Connection, Server, State
+from gateway.usenet.connection import Connection, Server
 from gateway.usenet.exchange import Exchange
+from gateway.usenet.limit import Limit, Slots
 from gateway.usenet.permits import ExtendedSemaphore, Permit, Request
 from gateway.usenet.pool_status import PoolStatus, log_request
 from gateway.usenet.reactor import Reactor
+from gateway.usenet.roster import Roster
 
 log = logging.getLogger(__name__)
 
@@ -54,16 +58,14 @@ class Pool:
         self._server = server
         self._reactor = reactor
         self._dialler = dialler
-        self._configured = self._limit = connections
+        self._limit = Limit(connections)
+        self._slots: Slots | None = None
         self._connect_timeout_s = connect_timeout_s
         self._clock = clock
-        # Under the lock: who is live, who of them is idle (the most recently used last), how
-        # many are being dialled, and what has been measured and learned.
+        # Under the lock: who is live and who of them is idle, and what was measured and learned.
         self._lock = threading.Lock()
         self._resizing = threading.Lock()  # the limit and the total of permits change as one
-        self._live: set[Connection] = set()
-        self._idle: list[Connection] = []
-        self._dialling = 0
+        self._roster = Roster()
         self._closings: deque[float] = deque(maxlen=CLOSINGS_PER_S)
         self._closed_at = -math.inf
         self._relearn_at = math.inf
@@ -116,33 +118,57 @@ class Pool:
                 return False
             self._closings.append(now)
             self._closed_at = now
+            self._roster.leave([connection])
         self._reactor.close(connection)
         return False
 
     def resize(self, limit: int) -> None:
         """Allow *limit* connections from now on; what is above goes as it falls idle."""
         with self._lock:
-            self._configured = limit
             self._relearn_at = math.inf
-        self._set_limit(limit)
+        self._limit_to(lambda now: replace(now, configured=limit, learned=None))
+
+    def share(self, slots: Slots) -> None:
+        """Use the account together with other gateways: no connection before `allow` says so.
+
+        *slots* is told from now on when somebody waits who could be served with more.
+        """
+        self._slots = slots
+        self.allow(0)
+
+    def allow(self, slots: int, *, cut: bool = False) -> None:
+        """Hold at most *slots* connections from now on, and fewer where less is allowed.
+
+        What is above goes as it falls idle; with *cut* it is closed now, and what was in flight
+        on it is asked for again: that slot may be another gateway's already.
+        """
+        self._limit_to(lambda now: replace(now, slots=slots), cut=cut)
+
+    def wanted(self) -> int:
+        """Return how many connections would be at work now if all that is allowed were ours."""
+        return self.permits.usable()
 
     def status(self) -> PoolStatus:
+        slots = self._slots
+        figures = None if slots is None else slots.figures()
         with self._lock:
-            live = len(self._live) + self._dialling
             return PoolStatus(
-                self._configured,
-                self._limit,
-                live,
-                len(self._idle),
-                self._dialling,
+                self._limit.configured,
+                self._limit.allowed,
+                self._limit.now,
+                self._roster.live,
+                len(self._roster.idle),
+                len(self._roster.dialling),
                 self._received,
+                figures,
             )
 
     def stop(self) -> None:
         """Dial no more, and close what is idle; the reactor closes the rest when it stops."""
         with self._lock:
             self._stopped = True
-            idle, self._idle = self._idle, []
+            idle, self._roster.idle = self._roster.idle, []
+            self._roster.leave(idle)
         for connection in idle:
             self._reactor.close(connection)
 
@@ -157,6 +183,8 @@ class Pool:
             abandoned = call.abandoned
         if call.request is not request:
             waiter.promote(call.request)
+        if self._slots is not None and waiter.permit is None:
+            self._slots.ask()
         if abandoned and waiter.cancel():
             # It was left between two attempts, when there was nothing to cancel.
             call.error = ConnectionLost(f"{self.name}: nobody wants this any more")
@@ -167,20 +195,20 @@ class Pool:
             if self._stopped:
                 return False
             call.permit = permit
-            connection = self._idle.pop() if self._idle else None
-            is_suspect = connection is not None and connection.progress_at < self._suspect_before
+            connection, is_suspect = self._roster.take_idle(self._suspect_before)
             # Nobody idle, a permit in hand, and yet no room: somebody was told to close just now.
-            is_full = connection is None and len(self._live) + self._dialling >= self._limit
+            is_full = connection is None and self._roster.live >= self._limit.now
             if connection is None and not is_full:
-                self._dialling += 1
+                new = Connection(self._server)
+                self._roster.dialling.add(new)
         if is_full:
             self._reactor.report_after_orders(lambda: self._ask_again(call))
         elif connection is None:
             try:
-                self._dialler.submit(self._dial, call)
+                self._dialler.submit(self._dial, call, new)
             except RuntimeError:  # the executor has been shut down: we are stopping
                 with self._lock:
-                    self._dialling -= 1
+                    self._roster.forget(new)
                 return False
         elif is_suspect:
             self._reactor.close(connection, lambda: self._ask_again(call))
@@ -188,23 +216,30 @@ class Pool:
             self._start(call, connection, was_idle=True)
         return True
 
-    def _dial(self, call: Call) -> None:
-        connection = Connection(self._server)
+    def _dial(self, call: Call, connection: Connection) -> None:
+        error: ProviderError | None = None
         try:
             connection.dial(self._connect_timeout_s)
         except ProviderError as exc:
             error = exc
-            with self._lock:
-                self._dialling -= 1
-            if isinstance(error, ProviderBusy):
-                self._learn_limit(error)
-            self._reactor.report(lambda: self._settle(call, error))
-            return
         with self._lock:
-            self._dialling -= 1
-            self._live.add(connection)
-            self._login_s = _average(self._login_s, connection.login_s)
-        self._reactor.adopt(connection, self._closed)
+            is_wanted = self._roster.dialled(connection, is_open=error is None)
+            if is_wanted and error is None:
+                self._login_s = _average(self._login_s, connection.login_s)
+                # Within the lock: whoever orders it to close finds it adopted.
+                self._reactor.adopt(connection, self._closed)
+        if not is_wanted:
+            connection.close()
+            with self._lock:
+                self._roster.forget(connection)
+            self._reactor.report(lambda: self._ask_again(call))
+            return
+        if error is not None:
+            failure = error
+            if isinstance(failure, ProviderBusy):
+                self._learn_limit(failure)
+            self._reactor.report(lambda: self._settle(call, failure))
+            return
         if call.abandoned:
             # Kept: whoever comes next finds it warm.
             unwanted = ConnectionLost(f"{self.name}: nobody wants this any more")
@@ -233,17 +268,16 @@ class Pool:
             if exchange.error is None and exchange.received:
                 took = self._clock() - exchange.sent_at
                 self._s_per_byte = _average(self._s_per_byte, took / exchange.received)
+            elif connection in self._roster.cut:
+                call.retries += 1  # no failure of this call
             elif exchange.error is not None and not exchange.received and not call.abandoned:
                 self._suspect_before = max(self._suspect_before, idle_until)
         self._put_back(call, connection, exchange.error)
 
     def _put_back(self, call: Call, connection: Connection, error: ProviderError | None) -> None:
         with self._lock:
-            surplus = len(self._live) + self._dialling > self._limit or self._stopped
-            usable = connection.state is State.READY and connection in self._live
-            if usable and not surplus:
-                self._idle.append(connection)
-        if usable and surplus:
+            is_surplus = self._roster.put_back(connection, 0 if self._stopped else self._limit.now)
+        if is_surplus:
             # The permit comes back when the socket is closed, and not before.
             self._reactor.close(connection, lambda: self._settle(call, error))
         else:
@@ -259,7 +293,7 @@ class Pool:
         assert permit is not None
         permit.release()
         if error is not None and not call.abandoned and not self._stopped:
-            if isinstance(error, ProviderBusy) and call.busy_retries and self.status().live:
+            if isinstance(error, ProviderBusy) and call.busy_retries and self._roster.live:
                 call.busy_retries -= 1
                 self._ask(call)
                 return
@@ -273,9 +307,7 @@ class Pool:
 
     def _closed(self, connection: Connection, error: ProviderError) -> None:
         with self._lock:
-            self._live.discard(connection)
-            if connection in self._idle:
-                self._idle.remove(connection)
+            self._roster.forget(connection)
         log.debug("%s: a connection ended: %s", self.name, error)
 
     # -- the limit --------------------------------------------------------------------------------
@@ -284,32 +316,35 @@ class Pool:
         now = self._clock()
         with self._lock:
             # Those that dial still may get in; each that does not lowers the limit once more.
-            could = len(self._live) + self._dialling
-            if not could or now - self._closed_at < FORGIVE_BUSY_S or could >= self._limit:
+            could = self._roster.live
+            if not could or now - self._closed_at < FORGIVE_BUSY_S or could >= self._limit.now:
                 return
             self._relearn_at = now + RELEARN_S
         log.warning(
             "%s allows fewer connections than the %d configured: using %d (%s)",
-            self.name, self._configured, could, error,
+            self.name, self._limit.configured, could, error,
         )  # fmt: skip
-        self._set_limit(could)
+        self._limit_to(lambda now: replace(now, learned=could))
 
     def _relearn(self) -> None:
         if self._relearn_at > self._clock():
             return
         with self._lock:
             self._relearn_at = math.inf
-        self._set_limit(self._configured)
+        self._limit_to(lambda now: replace(now, learned=None))
 
-    def _set_limit(self, limit: int) -> None:
+    def _limit_to(self, change: Callable[[Limit], Limit], *, cut: bool = False) -> None:
         with self._resizing:
             with self._lock:
-                self._limit = limit
-                surplus = max(0, len(self._live) + self._dialling - limit)
-                closing, self._idle = self._idle[:surplus], self._idle[surplus:]
-            for connection in closing:
+                self._limit = limit = change(self._limit)
+                surplus = self._roster.shrink(limit.now, cut=cut)
+                if surplus.connections:
+                    self._closed_at = self._clock()
+            for connection in surplus.dialling:
+                connection.abandon()
+            for connection in surplus.connections:
                 self._reactor.close(connection)
-            self.permits.resize(limit)
+            self.permits.resize(limit.now, limit.allowed)
 
 
 def _average(old: float, new: float) -> float:

@@ -8,6 +8,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Protocol
 
+from gateway.usenet.limit import SlotFigures
 from gateway.usenet.permit_figures import PermitsSnapshot
 from gateway.usenet.permits import ExtendedSemaphore, Request
 from gateway.usenet.workload import Workload
@@ -20,17 +21,21 @@ EVERY_S = 60.0
 
 @dataclass(frozen=True, slots=True)
 class PoolStatus:
-    """How a pool stands: *limit* may be below *configured* when the provider taught us less.
+    """How a pool stands.
 
-    *received*: the bytes of all replies since the start.
+    *allowed* is below *configured* when the provider taught us less, and *limit* below that where
+    other gateways hold *slots* of the account. *received*: the bytes of all replies since the
+    start.
     """
 
     configured: int
+    allowed: int
     limit: int
     live: int
     idle: int
     dialling: int
     received: int
+    slots: SlotFigures | None = None
 
 
 class Told(Protocol):

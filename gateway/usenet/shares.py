@@ -44,7 +44,12 @@ class Fixed:
             return 0
         return max(0, ledger.total - self._max_queue_connections)
 
-    def limits(self, total: int) -> Limits:
+    def usable(self, ledger: Ledger[W]) -> int:
+        """Return what is held and waited for, within the one cap."""
+        wanted = ledger.held + ledger.waiting
+        return min(wanted, self.limits(ledger.whole).cap[STREAM])
+
+    def limits(self, total: int, whole: int | None = None) -> Limits:  # noqa: ARG002 - Policy
         """Return no guarantees, and the one cap for all together as that of each."""
         cap = total if self._max_queue_connections is None else self._max_queue_connections
         cap = min(cap, total)
@@ -74,7 +79,8 @@ class Shares:
     None takes the default for the provider's total T of the moment. Guarantees: T = 1: stream 1;
     T = 2: stream 1, queue 1; T >= 3: health 1, queue max(1, 0.2 T), stream max(1, 0.4 T), rounded
     down. Caps: queue T, health max(1, 0.1 T), read-ahead of a stream max(1, T / streams with work)
-    rounded up. After *aging_s* a waiter is served by arrival within its workload and kind.
+    rounded up. Where other gateways use the account too, the cap of health is a tenth of the
+    whole account. After *aging_s* a waiter is served by arrival within its workload and kind.
 
     Where the guarantees add up to more than T (a small provider, a total that shrank), first
     the defaults and then the given ones are cut: health, queue, stream, down to 1 each, and when
@@ -116,7 +122,7 @@ class Shares:
         self._health_cap = health_cap
         self._per_stream = max_connections_per_stream
         self._aging_s = aging_s
-        self._limits: dict[int, Limits] = {}
+        self._limits: dict[tuple[int, int], Limits] = {}
 
     def check(self, totals: Mapping[str, int]) -> None:
         """Refuse guarantees that not even the largest provider can meet.
@@ -136,23 +142,49 @@ class Shares:
                 f"{total} connections: lower the guarantees to {total} together"
             )
 
-    def limits(self, total: int) -> Limits:
-        """Return the guarantees and caps that apply to a provider of *total* connections."""
-        limits = self._limits.get(total)
+    def limits(self, total: int, whole: int | None = None) -> Limits:
+        """Return the guarantees and caps that apply to a provider of *total* connections.
+
+        *whole*: those of the account, where other gateways have the rest; None: *total*.
+        """
+        key = (total, total if whole is None else whole)
+        limits = self._limits.get(key)
         if limits is None:
-            limits = self._limits[total] = self._compute(total)
+            limits = self._limits[key] = self._compute(*key)
         return limits
+
+    def usable(self, ledger: Ledger[W]) -> int:
+        """Return how many permits would be held if the total were the whole.
+
+        Guarantees add nothing to what is waited for, and a cap takes from it.
+        """
+        whole = ledger.whole
+        cap = self.limits(whole).cap
+        ahead_cap = self._read_ahead_cap(ledger, whole)
+        stream = ledger.held_by[STREAM] + ledger.waiting_by[STREAM]
+        for line in ledger.lanes[Ledger.lane(STREAM, False)].values():
+            room = max(0, ahead_cap - line.account.ahead)
+            if line.required is None and len(line.waiters) > room:
+                stream -= len(line.waiters) - room
+        others = sum(
+            min(ledger.held_by[workload] + ledger.waiting_by[workload], cap[workload])
+            for workload in (QUEUE, HEALTH)
+        )
+        return min(whole, stream + others)
 
     def read_ahead_cap(self, ledger: Ledger[W]) -> int:
         """Return how many permits one stream may hold for read-ahead at this moment."""
+        return self._read_ahead_cap(ledger, ledger.total)
+
+    def _read_ahead_cap(self, ledger: Ledger[W], total: int) -> int:
         if self._per_stream is not None:
             return self._per_stream
         streams = len(ledger.accounts[STREAM])
-        return max(1, -(-ledger.total // streams)) if streams else max(1, ledger.total)
+        return max(1, -(-total // streams)) if streams else max(1, total)
 
     def required_available(self, ledger: Ledger[W], workload: Workload) -> int:
         """Return what *workload* must leave free: what others are owed and could take now."""
-        limits = self.limits(ledger.total)
+        limits = self.limits(ledger.total, ledger.whole)
         if ledger.held_by[workload] < limits.entitled[workload]:
             return 0
         owed = sum(self._owed(ledger, other, limits) for other in Workload if other != workload)
@@ -165,7 +197,7 @@ class Shares:
         read-ahead; HEALTH borrows only while no viewer is blocked. Within one workload and kind:
         those who have waited for the ageing time, the stream that holds fewest, arrival.
         """
-        limits = self.limits(ledger.total)
+        limits = self.limits(ledger.total, ledger.whole)
         held, waiting, entitled = ledger.held_by, ledger.waiting_by, limits.entitled
         borrows = False
         for workload in (STREAM, QUEUE, HEALTH):
@@ -230,11 +262,11 @@ class Shares:
                 eligible += max(0, admitted)
         return min(eligible, room)
 
-    def _compute(self, total: int) -> Limits:
+    def _compute(self, total: int, whole: int) -> Limits:
         guarantee = _cut(self._given, _defaults(total), total)
         queue_cap = total if self._queue_cap is None else min(self._queue_cap, total)
         # A given guarantee that exceeds the default cap says what is wanted.
-        health_cap = self._health_cap or max(1, total // 10, guarantee[HEALTH])
+        health_cap = self._health_cap or max(1, whole // 10, guarantee[HEALTH])
         cap = (total, queue_cap, min(health_cap, total))
         entitled = (
             min(guarantee[STREAM], cap[STREAM]),
