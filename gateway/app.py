@@ -38,6 +38,7 @@ from gateway.reload import put_in_force, rules_of
 from gateway.settings import Settings
 from gateway.settings_parts import ProviderSettings
 from gateway.signals import awaited
+from gateway.slots import ProviderSlots, SlotTimes
 from gateway.streams.streams import Streams
 from gateway.usenet.client import Account, UsenetClient
 from gateway.usenet.rules import Sharing
@@ -94,6 +95,15 @@ class Gateway:
             )
             after_usenet = stack.enter_context(ExitStack())
             stack.callback(usenet.close)
+            if settings.redis_url is not None:
+                slots = ProviderSlots(
+                    self.leases,
+                    usenet.pools.values(),
+                    times=SlotTimes(settings.lease_ttl),
+                    on_store_error=OnStoreError(settings.on_store_error),
+                )
+                # Given back when their connections are closed.
+                after_usenet.callback(slots.close)
             self.sharing = Sharing(usenet, rules)
             streams = Streams(
                 usenet.source,

@@ -24,6 +24,7 @@ from prometheus_client.registry import Collector
 from gateway.errors import GatewayError
 from gateway.http.wsgi import App, Chunk, Environ, plain, status_line
 from gateway.streams.streams import Streams
+from gateway.usenet.limit import SlotFigures
 from gateway.usenet.permit_figures import PermitsSnapshot
 from gateway.usenet.pool_status import PoolStatus
 from gateway.usenet.provider import BreakerState, Provider
@@ -57,6 +58,11 @@ _CONNECTION_GAUGES: tuple[tuple[str, str, Callable[[PoolStatus], int]], ...] = (
     ("connections_live", "Connections open or being dialled", lambda status: status.live),
     ("connections_idle", "Open connections without work", lambda status: status.idle),
     ("connections_dialling", "Connections being dialled", lambda status: status.dialling),
+)
+_SLOT_GAUGES: tuple[tuple[str, str, Callable[[SlotFigures], int]], ...] = (
+    ("slots_held", "Slots held of an account that is shared", lambda slots: slots.held),
+    ("slots_target", "Share of them that is this gateway's", lambda slots: slots.target),
+    ("slots_wanted", "Slots that this gateway could use", lambda slots: slots.wanted),
 )
 _PROVIDER_COUNTERS: tuple[tuple[str, str, Callable[[Tally], int]], ...] = (
     ("provider_articles", "Articles fetched that fit", lambda tally: tally.articles),
@@ -124,6 +130,12 @@ class Figures(Collector):
             gauge = _gauge(name, text, _BY_PROVIDER)
             for provider, status in seen.items():
                 gauge.add_metric([provider], read(status))
+            yield gauge
+        for name, text, figure in _SLOT_GAUGES:
+            gauge = _gauge(name, text, _BY_PROVIDER)
+            for provider, status in seen.items():
+                if status.slots is not None:
+                    gauge.add_metric([provider], figure(status.slots))
             yield gauge
         received = _counter("provider_received_bytes", "Bytes of replies received", _BY_PROVIDER)
         for provider, status in seen.items():

@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from gateway.page.endpoint import Call, Endpoint
+from gateway.usenet.limit import SlotFigures
 from gateway.usenet.permit_figures import PermitsSnapshot, Use, WaitSeconds
 from gateway.usenet.provider import BreakerState, Provider
 from gateway.usenet.workload import Workload
@@ -58,9 +59,19 @@ class StreamUse:
 
 
 @dataclass(frozen=True, slots=True)
+class SlotUse:
+    """Of an account that several gateways use: slots that this one holds, its share, its wish."""
+
+    held: int
+    target: int
+    wanted: int
+
+
+@dataclass(frozen=True, slots=True)
 class ProviderUse:
     """One provider. *limit* is below *configured* while the provider allows fewer.
 
+    Or while other gateways have the rest: then *slots* tells; null: the account is not shared.
     *live* are its open connections with those being dialled, *idle* those of them without work;
     *available* permits could be granted now. *breaker* is "open" while the provider is not
     asked, for *pause_s* still, because of *paused*.
@@ -75,6 +86,7 @@ class ProviderUse:
     active: int
     dialling: int
     available: int
+    slots: SlotUse | None
     breaker: BreakerState
     paused: str | None
     pause_s: float
@@ -150,12 +162,17 @@ def _provider(provider: Provider, permits: PermitsSnapshot) -> ProviderUse:
         status.live - status.idle,
         status.dialling,
         permits.available,
+        _slots(status.slots),
         breaker.state,
         breaker.reason,
         round(breaker.pause_s, 1),
         {workload.name.lower(): _workload(permits, workload) for workload in Workload},
         tuple(_stream(use) for use in provider.pool.permits.uses()),
     )
+
+
+def _slots(figures: SlotFigures | None) -> SlotUse | None:
+    return None if figures is None else SlotUse(figures.held, figures.target, figures.wanted)
 
 
 def _workload(permits: PermitsSnapshot, workload: Workload) -> WorkloadUse:

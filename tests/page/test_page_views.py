@@ -92,6 +92,7 @@ def test_connections_of_an_idle_gateway(site: Site) -> None:
         "active": 0,
         "dialling": 0,
         "available": 10,
+        "slots": None,
         "breaker": "closed",
         "paused": None,
         "pause_s": 0.0,
