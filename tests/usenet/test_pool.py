@@ -8,6 +8,7 @@ import threading
 import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 
 import pytest
 import trustme
@@ -205,6 +206,21 @@ def test_no_order_is_slept_through(
 
     with ThreadPoolExecutor(8) as threads:
         list(threads.map(ask, range(8)))
+
+
+def test_what_is_reported_together_comes_in_order_and_a_failure_keeps_nothing_back() -> None:
+    driver = reactor.Reactor()
+    told: list[int] = []
+
+    def fail() -> None:
+        raise RuntimeError("a receiver that fails")
+
+    try:
+        for number in range(50):
+            driver.report_after_orders(fail if number == 20 else partial(told.append, number))
+    finally:
+        driver.stop()
+    assert told == [number for number in range(50) if number != 20]
 
 
 def test_idle_connections_are_closed_in_the_end(
