@@ -95,8 +95,7 @@ class Connection:
         self._outgoing = bytearray()
         self._unwanted = False
         self._receive: Callable[[], int] = self._receive_nothing
-        # A plain socket that gave less than this is empty. TLS keeps bytes that no selector sees.
-        self._drained_below = BUFFER // 4
+        self._keeps_bytes = False  # TLS does, where no selector sees them
 
     # -- dialling (blocking, on a dialling thread) ----------------------------------------------
 
@@ -156,7 +155,7 @@ class Connection:
             self._check_wanted()
             secure.do_handshake()
             self._receive = lambda: sabctools.unlocked_ssl_recv_into(secure, self._decoder)
-            self._drained_below = 0
+            self._keeps_bytes = True
 
     def _check_wanted(self) -> None:
         if self._unwanted:
@@ -252,7 +251,8 @@ class Connection:
                 self.in_flight[0].received += received
             for response in self._decoder:
                 self._take(response, completed)
-            if received < self._drained_below:
+            seems_drained = received < BUFFER // 4 or not self.in_flight
+            if seems_drained and not self._keeps_bytes:
                 return False  # the selector tells if more has come meanwhile
         return True
 
