@@ -267,6 +267,21 @@ def test_one_stream_reads_ahead_64_mib_or_two_articles_a_connection(shelf: Shelf
     assert all(parcel.cancelled for parcel in shelf.parcels)
 
 
+def test_a_stream_that_is_at_its_limit_is_refilled_by_an_eighth_at_a_time(shelf: Shelf) -> None:
+    shelf.held = True
+    budget = Budget(1 << 30)
+    ahead, layout = ahead_of(shelf, budget, MIB, connections=8), virtual(1000, MIB)
+    sizes = []
+    for number in range(1, 17):
+        piece = layout.locate(number * MIB)
+        ahead.take(piece)
+        ahead.extend(piece, 10**9)
+        sizes.append(ahead.size // MIB)
+    assert sizes == [*range(63, 56, -1), 64] * 2
+    ahead.close()
+    assert budget.used == 0
+
+
 def test_a_stream_has_the_whole_budget_alone_and_half_beside_others(shelf: Shelf) -> None:
     shelf.held = True
     budget = Budget(40 * MIB)
