@@ -168,7 +168,7 @@ class PartTable:
 
     def part(self, index: int) -> Part:
         """Return part *index* with what it must carry; bounds that are guessed are left out."""
-        ids, number, total = self.message_ids(index), index + 1, len(self)
+        ids, number, total = self.message_ids(index), index + 1, len(self._ids)
         if not self.is_exact(index):
             return Part(ids, number, total, size=self.size)
         begin, end = self.bounds(index)

@@ -205,7 +205,7 @@ class FileStream(io.RawIOBase):
 
     def _load(self, position: int) -> Piece:
         """Have `_view` show the piece that holds *position*, and return it."""
-        search = Search(self._layout, position)
+        search = Search(self._layout, position, self._ahead.piece_at(position))
         deadline = monotonic() + self._timeout_s
         while True:
             body = self._fetch(search.piece, deadline)

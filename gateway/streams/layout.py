@@ -15,8 +15,8 @@ from __future__ import annotations
 import threading
 from bisect import bisect_right
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from itertools import accumulate
+from typing import NamedTuple
 
 from gateway.errors import ArticleDamaged
 from gateway.nzb.extents import Extent, Part, PartTable, Run
@@ -28,18 +28,17 @@ _INTERPOLATIONS = 3
 _irregular = threading.Lock()
 
 
-@dataclass(frozen=True, slots=True)
-class Piece:
+class Piece(NamedTuple):
     """The bytes of a file that lie in one article: *extent* of it, at *position* in the file.
 
-    *posted* and *index* (from 0) say which part of which posted file it is, *run* which run of
+    *posted* and *segment* (from 0) say which part of which posted file it is, *run* which run of
     the file it belongs to. *article* is the size of the whole decoded article, for budgets. If
     not *exact*, everything but these numbers is a guess, and the extent may be empty.
     """
 
     run: int
     posted: int
-    index: int
+    segment: int
     position: int
     extent: Extent
     article: int
@@ -48,7 +47,7 @@ class Piece:
     @property
     def key(self) -> tuple[int, int]:
         """Return what tells its article from the others of the file."""
-        return self.posted, self.index
+        return self.posted, self.segment
 
     @property
     def end(self) -> int:
@@ -99,7 +98,7 @@ class Layout:
         """
         run = self._runs[piece.run]
         table = self._tables[run.posted]
-        after = piece.index + 1
+        after = piece.segment + 1
         if after < len(table):
             if table.is_regular:
                 begin = after * table.part_size
@@ -161,15 +160,15 @@ class Layout:
                     )
                 return piece
             with _irregular:
-                news = not table.is_exact(piece.index)
-                table.learn(piece.index, begin, end)
+                news = not table.is_exact(piece.segment)
+                table.learn(piece.segment, begin, end)
         except ValueError as exc:
             raise ArticleDamaged(
-                f"segment {piece.index + 1} of {len(table)} does not fit its post: {exc}"
+                f"segment {piece.segment + 1} of {len(table)} does not fit its post: {exc}"
             ) from exc
         if news and self._learned is not None:
             self._learned(piece.posted)
-        return self._piece(piece.run, piece.index)
+        return self._piece(piece.run, piece.segment)
 
     def _find(self, run: int, target: int) -> Piece:
         table = self._tables[self._runs[run].posted]
@@ -186,7 +185,9 @@ class Layout:
         run = self._runs[number]
         table = self._tables[run.posted]
         if table.is_regular:
-            part, (begin, end), exact = table.part(index), table.bounds(index), True
+            part, exact = table.part(index), True
+            begin = index * table.part_size
+            end = min(begin + table.part_size, table.size)
             article = end - begin
         else:
             with _irregular:
@@ -211,11 +212,12 @@ class Search:
     """The search for the article that holds one offset.
 
     Fetch the article of `piece` and tell `learn` what it carries, until that says True; in a
-    regular table it does so at once. It ends after at most 3 + log2(parts) articles.
+    regular table it does so at once. It ends after at most 3 + log2(parts) articles. *piece* is
+    where to begin, if that is known: the one that `Layout.locate` would give, or an exact one.
     """
 
-    def __init__(self, layout: Layout, offset: int) -> None:
-        self.piece = layout.locate(offset)
+    def __init__(self, layout: Layout, offset: int, piece: Piece | None = None) -> None:
+        self.piece = piece or layout.locate(offset)
         self._layout = layout
         self._offset = offset
         self._misses = 0
@@ -236,12 +238,12 @@ class Search:
             self._high = len(table) - 1
         self._misses += 1
         if target < begin:
-            self._high = piece.index - 1
+            self._high = piece.segment - 1
         else:
-            self._low = piece.index + 1
+            self._low = piece.segment + 1
         if self._low > self._high:
             raise ArticleDamaged(
-                f"no segment holds byte {target}: segment {piece.index + 1} of {len(table)}"
+                f"no segment holds byte {target}: segment {piece.segment + 1} of {len(table)}"
                 f" carries {begin}-{end}, and its neighbours other bytes"
             )
         guess = layout._find(piece.run, target)

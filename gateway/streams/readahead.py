@@ -72,6 +72,14 @@ class ReadAhead:
         """Return how many bytes are charged for what lies ahead."""
         return self._account.used
 
+    def piece_at(self, position: int) -> Piece | None:
+        """Return the piece that holds *position*, if the next article ahead is for certain that."""
+        with self._lock:
+            for entry in self._entries.values():
+                piece = entry.piece
+                return piece if piece.exact and piece.position <= position < piece.end else None
+        return None
+
     def take(self, piece: Piece) -> Pending | None:
         """Return the fetch of *piece*, which the reader has come to, None if there is none.
 

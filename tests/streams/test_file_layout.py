@@ -34,7 +34,7 @@ def test_an_offset_in_a_regular_post_is_found_by_arithmetic() -> None:
     layout = Layout([Run(0, 0, 2500)], [PartTable.regular(ids(3), 2500, 1000)])
     piece = layout.locate(2100)
     assert piece.exact
-    assert (piece.index, piece.position, piece.end) == (2, 2000, 2500)
+    assert (piece.segment, piece.position, piece.end) == (2, 2000, 2500)
     assert (piece.extent.offset, piece.extent.length) == (0, 500)
     assert (piece.extent.part.begin, piece.extent.part.end) == (2000, 2500)
 
@@ -51,7 +51,7 @@ def test_a_run_that_begins_and_ends_within_articles_takes_only_its_bytes() -> No
 def test_pieces_go_on_over_the_ends_of_volumes() -> None:
     tables = [PartTable.regular(ids(2), 150, 100), PartTable.regular(ids(2), 120, 100)]
     layout = Layout([Run(0, 20, 110), Run(1, 10, 0), Run(1, 10, 105)], tables)
-    found = [(p.run, p.posted, p.index, p.position, p.extent.length) for p in walk(layout)]
+    found = [(p.run, p.posted, p.segment, p.position, p.extent.length) for p in walk(layout)]
     assert found == [
         (0, 0, 0, 0, 80),
         (0, 0, 1, 80, 30),
@@ -86,7 +86,7 @@ def search(layout: Layout, sizes: list[int], offset: int) -> tuple[Piece, int]:
     begins = [sum(sizes[:index]) for index in range(len(sizes))]
     found, articles = Search(layout, offset), 1
     while not found.learn(
-        begins[found.piece.index], begins[found.piece.index] + sizes[found.piece.index]
+        begins[found.piece.segment], begins[found.piece.segment] + sizes[found.piece.segment]
     ):
         articles += 1
     return found.piece, articles
@@ -124,7 +124,8 @@ def test_read_in_sequence_an_irregular_post_is_never_guessed_wrong(
     piece: Piece | None = layout.locate(0)
     seen = []
     while piece is not None:
-        piece = layout.learn(piece, begins[piece.index], begins[piece.index] + sizes[piece.index])
+        begin = begins[piece.segment]
+        piece = layout.learn(piece, begin, begin + sizes[piece.segment])
         seen.append((piece.position, piece.extent.length))
         piece = layout.following(piece)
     assert seen == list(zip(begins, sizes, strict=True))
@@ -180,4 +181,4 @@ def test_thousands_of_runs_are_searched_by_bisection(make_shelf: Callable[[], Sh
     layout = Layout([Run(0, 100 * number + 7, 50) for number in range(count)], [table])
     for number in (0, 1, 777, count - 1):
         piece = layout.locate(50 * number + 49)
-        assert (piece.run, piece.index, piece.extent.offset) == (number, number, 7)
+        assert (piece.run, piece.segment, piece.extent.offset) == (number, number, 7)
