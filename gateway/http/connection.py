@@ -8,7 +8,6 @@ import socket
 import struct
 import threading
 import time
-from collections.abc import Callable
 from contextlib import suppress
 from typing import TYPE_CHECKING
 from urllib.parse import unquote_to_bytes
@@ -17,6 +16,7 @@ from cheroot import server as cheroot
 
 from gateway.http.body import Framing
 from gateway.http.queues import unsent
+from gateway.http.streaming import StreamingBody
 from gateway.http.wire import Reader, Timeouts, Writer
 
 if TYPE_CHECKING:
@@ -70,9 +70,14 @@ class Request(cheroot.HTTPRequest):
 
 
 class Connection(cheroot.HTTPConnection):
-    """One client's connection. `abort` may be called from any thread, the rest by its worker."""
+    """One client's connection, as `ClientConnection` describes it.
+
+    What touches the socket from other threads than its worker's does so under the lock: once it is
+    closed, its number may be another connection's.
+    """
 
     RequestHandlerClass = Request
+    server: CherootServer
     rfile: Reader
     wfile: Writer
 
@@ -82,9 +87,7 @@ class Connection(cheroot.HTTPConnection):
         self.has_been_readable = False
         self.has_unread_body = False
         self.cut_on_close = False
-        self._on_abort: Callable[[], object] | None = None
-        # Held wherever another thread than the worker touches the socket: once it is closed, its
-        # number may be another connection's.
+        self._stream: StreamingBody | None = None  # the response now running, if it streams
         self._socket_lock = threading.Lock()
         self._closed = False
 
@@ -95,40 +98,43 @@ class Connection(cheroot.HTTPConnection):
         if self.rfile.has_data() and self._was_reset():
             return False  # pipelined behind a request that the client has already given up
         self.wfile.timeout_s = self.timeouts.send_s
-        self._on_abort = None
         return bool(super().communicate())  # type: ignore[no-untyped-call]
 
-    def allow_pause(self) -> None:
-        """Let the client take its time over each chunk of the response now running."""
-        self.wfile.timeout_s = self.timeouts.pause_s
-
-    def on_abort(self, call: Callable[[], object]) -> None:
-        """Have *call* called by `abort`, if that comes while the response now running does."""
-        self._on_abort = call
-
-    def abort(self) -> None:
-        """End the connection so that the client sees it was cut.
-
-        What blocks on the socket wakes up; what waits for something else is woken by `on_abort`.
-        """
+    def watch(self, stream: StreamingBody) -> None:
+        self.wfile.timeout_s = None  # for as long as the watchdog allows
         with self._socket_lock:
-            if self._closed:
+            self._stream = stream
+        self.server.watchdog.watch(stream, self.socket, pipelined=self.rfile.has_data())
+
+    def unwatch(self, stream: StreamingBody) -> None:
+        self.server.watchdog.unwatch(stream, self.socket)
+        with self._socket_lock:
+            if self._stream is stream:
+                self._stream = None
+
+    def abort(self, only: StreamingBody | None = None) -> None:
+        with self._socket_lock:
+            stream = self._stream
+            if self._closed or (only is not None and only is not stream):
                 return
             self.cut_on_close = True
             with suppress(OSError):
-                self.socket.shutdown(socket.SHUT_RDWR)
-        if self._on_abort is not None:
-            self._on_abort()
+                self.socket.shutdown(socket.SHUT_RDWR)  # what blocks on it wakes up
+        if stream is not None:
+            stream.end()  # and what waits for something that it owns
 
     def unsent(self) -> int:
-        """Return how many bytes wait in the kernel for the client to take them. Never blocks.
-
-        0 once the connection is closed, and where the system does not tell.
-        """
         with self._socket_lock:
             return 0 if self._closed else unsent(self.socket)
 
+    def taken(self) -> int:
+        # In this order: what is written between the two makes it less, never more.
+        written = self.wfile.bytes_written
+        return written - self.unsent()
+
     def close(self) -> None:
+        if self._stream is not None:  # its scope has ended by now; a watch must not outlive it
+            self.unwatch(self._stream)
         cut = self.cut_on_close
         if cut:
             # No linger and no FIN: the client gets a reset, and cannot take the body for whole.

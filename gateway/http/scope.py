@@ -58,17 +58,17 @@ class Scope:
     def stream(self, suspend: Callable[[], object] | None = None) -> None:
         """Make this response a stream: it may take all the time its viewer takes.
 
-        When its connection is cut, what it owns is closed at once, by whoever cuts it.
+        Its client is watched from now on: when it is gone, or cut, what the response owns is closed
+        at once, on whatever thread notices.
 
         *suspend* is called once for each pause of the viewer, on the watchdog's thread, and only
         while the body is not asked for anything: it is to give back what a paused viewer does not
         need (its upstream, its lease), and to be quick. The body goes on by itself when it is
         asked for its next chunk, or raises. Raises NoCapacity when too many responses stream.
         """
-        self.body = self.own(self._streaming.admit(self._connection, suspend))
+        self.body = self.own(self._streaming.admit(self._connection, suspend, self.close))
         if self._connection is not None:
-            self._connection.allow_pause()
-            self._connection.on_abort(self.close)
+            self._connection.watch(self.body)
 
     def close(self) -> None:
         """Close all that is owned, the newest first. Once; further calls do nothing."""
@@ -123,7 +123,7 @@ class _ScopedBody:
 
     def __next__(self) -> Chunk:
         if (body := self._scope.body) is not None:
-            body.taken()
+            body.handed()
         try:
             with workload.scope(self._scope.reservation):
                 if self._iterator is None:

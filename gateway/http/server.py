@@ -23,6 +23,7 @@ from gateway.errors import ConfigurationError
 from gateway.http.clients import TrustedProxies
 from gateway.http.connection import Connection
 from gateway.http.exchange import Exchange
+from gateway.http.watchdog import Watchdog
 from gateway.http.wire import Timeouts
 from gateway.http.workers import Workers
 from gateway.http.wsgi import App
@@ -52,6 +53,7 @@ class CherootServer(wsgi.Server):
     ) -> None:
         self.timeouts = timeouts
         self.trusted_proxies = trusted_proxies
+        self.watchdog = Watchdog(suspend_s=timeouts.suspend_s, abandon_s=timeouts.pause_s)
         super().__init__(
             address, app, server_name="nzb-gateway", request_queue_size=512,
             timeout=int(timeouts.idle_s),
@@ -143,6 +145,11 @@ class Server:
         return self._cheroot.workers.serving
 
     @property
+    def watchdog(self) -> Watchdog:
+        """Watches over the clients of streaming responses, and counts what it notices."""
+        return self._cheroot.watchdog
+
+    @property
     def threads(self) -> int:
         """How many worker threads have been needed so far."""
         return self._cheroot.workers.threads
@@ -154,6 +161,7 @@ class Server:
         except OSError as exc:
             raise ConfigurationError(self._why_not(self._cheroot.bind_error or exc)) from exc
         self.port = self._cheroot.bind_addr[1]
+        self._cheroot.watchdog.start()
         self._accepting = threading.Thread(target=self._cheroot.serve, name="http-accept")
         self._accepting.start()
 
@@ -175,6 +183,7 @@ class Server:
             if not workers.wait_until_idle(time.monotonic() + _NOTICE_S):
                 logger.warning("%d responses did not notice; leaving them", workers.serving)
         workers.dismiss(time.monotonic() + _NOTICE_S)
+        self._cheroot.watchdog.stop()
         return drained
 
     def __enter__(self) -> Self:

@@ -26,7 +26,13 @@ class Timeouts:
     body_s: float = 60.0  # between two pieces of a request's body
     idle_s: float = 75.0  # between two requests; rclone and browsers keep a connection that long
     send_s: float = 60.0  # to take one chunk of an ordinary answer
-    pause_s: float = 1800.0  # to take one chunk of a stream: a viewer may pause
+    suspend_s: float = 60.0  # without taking anything of a stream, until that is suspended
+    pause_s: float = 1800.0  # without taking anything of a stream, until it is cut
+
+
+# In place of no time-out at all: a send without one returns when the kernel has all of a chunk, and
+# until then nobody can tell how much of it the client has taken.
+_LONG_S = 3600.0
 
 
 class ClientGone(ConnectionAbortedError):
@@ -92,20 +98,39 @@ class Reader(io.BufferedReader):
 
 
 class Writer:
-    """What is sent to the client. *timeout_s* is for each `write` as a whole."""
+    """What is sent to the client. *timeout_s* is for each `write` as a whole; None: no limit.
+
+    `bytes_written` is what the kernel has taken of it, also while a `write` waits for more room.
+    """
 
     def __init__(self, sock: socket.socket, timeout_s: float) -> None:
         self._sock = sock
-        self.timeout_s = timeout_s
+        self.timeout_s: float | None = timeout_s
         self.bytes_written = 0
 
     def write(self, data: ReadableBuffer) -> int:
         """Send all of *data*. Raises ClientGone."""
+        view = memoryview(data)
+        left = size = view.nbytes
+        timeout_s = self.timeout_s
+        deadline = None if timeout_s is None else time.monotonic() + timeout_s
         try:
-            self._sock.settimeout(self.timeout_s)
-            self._sock.sendall(data)
+            self._sock.settimeout(_LONG_S if timeout_s is None else timeout_s)
+            while True:
+                try:
+                    sent = self._sock.send(view)
+                except TimeoutError:
+                    if deadline is None:
+                        continue
+                    raise
+                self.bytes_written += sent
+                left -= sent
+                if not left:
+                    return size
+                view = view[sent:]
+                if deadline is not None:
+                    if (timeout_s := deadline - time.monotonic()) <= 0:
+                        raise TimeoutError("timed out")
+                    self._sock.settimeout(timeout_s)
         except OSError as exc:
             raise ClientGone(f"sending ended: {exc}") from exc
-        size = memoryview(data).nbytes
-        self.bytes_written += size
-        return size

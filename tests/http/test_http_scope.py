@@ -7,7 +7,8 @@ import http.client
 import logging
 import threading
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 from wsgiref.types import StartResponse
 
@@ -15,7 +16,7 @@ import pytest
 
 from gateway.errors import NoCapacity
 from gateway.http.scope import RequestScope, Scope, scope_of
-from gateway.http.streaming import StreamingBodies
+from gateway.http.streaming import StreamingBodies, StreamingBody, Verdict
 from gateway.http.wsgi import App, Chunk, Environ
 from gateway.usenet import workload
 from gateway.usenet.workload import Reservation, Workload
@@ -190,65 +191,172 @@ class Pausable:
     """A client's connection as a response sees it."""
 
     def __init__(self) -> None:
-        self.aborted = False
-        self.may_pause = False
+        self.bytes_taken = 0
+        self.streams: list[StreamingBody] = []
+        self.aborted: list[StreamingBody | None] = []
 
-    def abort(self) -> None:
-        self.aborted = True
+    def abort(self, only: StreamingBody | None = None) -> None:
+        self.aborted.append(only)
 
-    def on_abort(self, call: Callable[[], object]) -> None:
-        pass
+    def watch(self, stream: StreamingBody) -> None:
+        self.streams.append(stream)
 
-    def allow_pause(self) -> None:
-        self.may_pause = True
+    def unwatch(self, stream: StreamingBody) -> None:
+        if stream in self.streams:
+            self.streams.remove(stream)
 
     def unsent(self) -> int:
         return 0
 
+    def taken(self) -> int:
+        return self.bytes_taken
 
-def test_the_stream_paused_longest_makes_room_for_a_new_one() -> None:
+
+class Clock:
     now = 0.0
-    streaming = StreamingBodies(2, suspend_s=60, clock=lambda: now)
 
-    def app(environ: Environ, start_response: StartResponse) -> Iterable[Chunk]:
-        scope_of(environ).stream()
-        return [b"x", b"y"]
+    def __call__(self) -> float:
+        return self.now
 
-    outermost = RequestScope(app, streaming)
+
+def nothing() -> None:
+    pass
+
+
+def test_the_stream_suspended_longest_makes_room_for_a_new_one() -> None:
+    clock = Clock()
+    streaming = StreamingBodies(2, suspend_s=60, clock=clock)
     connections = [Pausable() for _ in range(4)]
+    first, second = (streaming.admit(each, nothing, nothing) for each in connections[:2])
 
-    def request(number: int) -> Iterator[Chunk]:
-        return iter(outermost({"gateway.connection": connections[number]}, start))
+    def look(stream: StreamingBody) -> Verdict:
+        verdict = stream.look(60, 1800)
+        if verdict is Verdict.SUSPEND:
+            stream.suspend()
+        return verdict
 
-    first = request(0)
-    assert next(first) == b"x"  # its client takes this chunk for ever
-    now = 30.0
-    second = request(1)
-    assert next(second) == b"x"
-    now = 59.0
+    first.offered()  # its client takes this chunk for ever
+    clock.now = 30
+    second.offered()
+    clock.now = 90
+    assert [look(first), look(second)] == [Verdict.SUSPEND, Verdict.SUSPEND]
+    assert streaming.suspended == 2
+    clock.now = 119
     with pytest.raises(NoCapacity):
-        request(2)
-    now = 95.0
-    third = request(2)
-    assert [connection.aborted for connection in connections] == [True, False, False, False]
-    assert all(connection.may_pause for connection in connections[:2])
-    assert next(second) == b"y"  # it reads on: no longer paused
+        streaming.admit(connections[2], nothing, nothing)
+    clock.now = 155
+    streaming.admit(connections[2], nothing, nothing)
+    assert [connection.aborted for connection in connections] == [[first], [], [], []]
+    second.handed()  # it reads on: no longer paused
     with pytest.raises(NoCapacity):
-        request(3)
-    del first, second, third
-    gc.collect()
-    assert streaming.active == 0
+        streaming.admit(connections[3], nothing, nothing)
+    assert streaming.refused == 2
+    assert streaming.suspended == 0
+
+
+def test_a_suspended_stream_whose_client_takes_something_is_not_cut_for_another() -> None:
+    clock, connection = Clock(), Pausable()
+    streaming = StreamingBodies(1, suspend_s=60, clock=clock)
+    stream = streaming.admit(connection, nothing, nothing)
+    stream.offered()
+    clock.now = 60
+    assert stream.look(60, 1800) is Verdict.SUSPEND
+    stream.suspend()
+    clock.now = 150
+    connection.bytes_taken = 1
+    stream.look(60, 1800)
+    with pytest.raises(NoCapacity):
+        streaming.admit(Pausable(), nothing, nothing)
+    assert connection.aborted == []
 
 
 def test_a_stream_that_waits_for_its_next_chunk_is_not_paused() -> None:
-    now = 0.0
-    streaming = StreamingBodies(1, suspend_s=60, clock=lambda: now)
-    body = streaming.admit(Pausable())
+    clock = Clock()
+    streaming = StreamingBodies(1, suspend_s=60, clock=clock)
+    body = streaming.admit(Pausable(), nothing, nothing)
     body.offered()
-    body.taken()
-    now = 1000.0
+    body.handed()
+    clock.now = 1000
+    assert body.look(60, 900) is Verdict.NOTHING
     with pytest.raises(NoCapacity):
-        streaming.admit(Pausable())
+        streaming.admit(Pausable(), nothing, nothing)
+
+
+def test_a_client_that_takes_a_little_now_and_then_does_not_pause() -> None:
+    clock, connection = Clock(), Pausable()
+    stream = StreamingBodies(1, clock=clock).admit(connection, nothing, nothing)
+    stream.offered()
+    for _ in range(10):
+        clock.now += 59
+        connection.bytes_taken += 1
+        assert stream.look(60, 100) is Verdict.NOTHING
+    clock.now += 59
+    assert stream.look(60, 100) is Verdict.NOTHING
+    clock.now += 1
+    assert stream.look(60, 100) is Verdict.SUSPEND
+
+
+def test_each_pause_suspends_once_and_a_pause_without_end_is_abandoned() -> None:
+    clock, connection = Clock(), Pausable()
+    stream = StreamingBodies(1, clock=clock).admit(connection, nothing, nothing)
+    for _ in range(2):
+        stream.offered()
+        verdicts = []
+        for _ in range(10):
+            clock.now += 20
+            verdicts.append(stream.look(60, 1800))
+            if verdicts[-1] is Verdict.SUSPEND:
+                stream.suspend()
+        assert verdicts.count(Verdict.SUSPEND) == 1
+        stream.handed()
+    stream.offered()
+    clock.now += 1800
+    assert stream.look(60, 1800) is Verdict.ABANDON
+    stream.close()
+    assert stream.look(60, 1800) is Verdict.NOTHING
+
+
+def test_a_body_is_asked_for_nothing_while_it_is_being_suspended() -> None:
+    entered, leave, handed = threading.Event(), threading.Event(), threading.Event()
+
+    def suspend() -> None:
+        entered.set()
+        assert leave.wait(10)
+        assert not handed.is_set()
+
+    def go_on() -> None:
+        stream.handed()
+        handed.set()
+
+    stream = StreamingBodies(1).admit(Pausable(), suspend, nothing)
+    stream.offered()
+    assert stream.look(0, 1800) is Verdict.SUSPEND
+    with ThreadPoolExecutor(2) as threads:
+        suspending = threads.submit(stream.suspend)
+        assert entered.wait(10)
+        threads.submit(go_on)
+        leave.set()
+        suspending.result(10)
+        assert handed.wait(10)
+
+
+def test_one_that_cannot_be_suspended_goes_on(caplog: pytest.LogCaptureFixture) -> None:
+    def suspend() -> None:
+        raise OSError("not now")
+
+    stream = StreamingBodies(1).admit(Pausable(), suspend, nothing)
+    stream.offered()
+    assert stream.look(0, 1800) is Verdict.SUSPEND
+    stream.suspend()
+    stream.handed()
+    assert "suspending a stream failed" in caplog.text
+
+
+def test_a_program_that_stops_admits_no_stream() -> None:
+    streaming = StreamingBodies(10)
+    streaming.drain()
+    with pytest.raises(NoCapacity, match="the gateway is stopping"):
+        streaming.admit(None, None, nothing)
 
 
 @pytest.mark.parametrize(("responses", "limit"), [(200, 184), (32, 16), (20, 10), (1, 1)])

@@ -14,7 +14,9 @@ import pytest
 from werkzeug import Request
 
 from gateway.errors import ArticleMissing, ConfigurationError, PermitTimeout
+from gateway.http.scope import RequestScope, scope_of
 from gateway.http.server import Server
+from gateway.http.streaming import StreamingBodies
 from gateway.http.wire import Timeouts
 from gateway.http.wsgi import App, Chunk, Environ, plain
 
@@ -375,14 +377,15 @@ def test_a_viewer_may_pause_longer_than_an_ordinary_answer_may_take(servers: Any
     sent = threading.Event()
 
     def app(environ: Environ, start_response: StartResponse) -> Iterator[Chunk]:
-        environ["gateway.connection"].allow_pause()
+        scope_of(environ).stream()
         start_response("200 OK", [("Content-Length", str(64 << 20))])
         for _ in range(64):
             yield bytes(1 << 20)
         sent.set()
 
     timeouts = Timeouts(send_s=0.2, pause_s=30)
-    client = servers.connect(servers.serve(app, timeouts=timeouts), receive_buffer=65536)
+    server = servers.serve(RequestScope(app, StreamingBodies(1)), timeouts=timeouts)
+    client = servers.connect(server, receive_buffer=65536)
     client.get()
     response = client.response()
     assert not sent.wait(1.0)  # five times send_s

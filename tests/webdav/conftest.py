@@ -53,6 +53,7 @@ class FakeStream:
         self.stop = stop
         self.position = 0
         self.closings = 0
+        self.suspended = threading.Event()
         self.closed = threading.Event()
         self._data = memoryview(content(size))
 
@@ -66,6 +67,9 @@ class FakeStream:
         view = self._data[self.position : end]
         self.position += len(view)
         return view
+
+    def suspend(self) -> None:
+        self.suspended.set()
 
     def close(self) -> None:
         self.closings += 1

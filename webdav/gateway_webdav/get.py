@@ -36,8 +36,8 @@ def answer_get(resource: Any, environ: Environ, start_response: StartResponse) -
         return []
     scope = scope_of(environ)
     try:
-        scope.stream()
         reader = scope.own(_reader(resource, start, stop))
+        scope.stream(reader.suspend)
         first = _read(reader, stop - start)
     except GatewayError as exc:
         status, sentence, headers = refusal(exc)
@@ -95,6 +95,9 @@ class _Content:
 
     def read_view(self, limit: int, /) -> memoryview:
         return memoryview(self._content.read(limit))
+
+    def suspend(self) -> None:
+        """Nothing: another provider's content cannot be told."""
 
     def close(self) -> None:
         self._content.close()

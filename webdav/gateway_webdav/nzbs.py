@@ -208,6 +208,9 @@ class _Bytes:
         view, self._left = self._left[:limit], self._left[limit:]
         return view
 
+    def suspend(self) -> None:
+        """Nothing: no connection and no budget is held."""
+
     def close(self) -> None:
         self._left = memoryview(b"")
 

@@ -23,6 +23,9 @@ class Reader(Protocol):
     def read_view(self, limit: int, /) -> memoryview:
         """Return 1 to *limit* bytes; empty only at the end of the range."""
 
+    def suspend(self) -> None:
+        """Give back what a paused viewer does not need; the next `read_view` goes on."""
+
     def close(self) -> None: ...
 
 
