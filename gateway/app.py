@@ -14,6 +14,7 @@ from typing import Self
 from gateway.data_dir import hold
 from gateway.errors import ConfigurationError
 from gateway.http.auth import ApiKey, BasicAuth, RequireApiKey
+from gateway.http.clients import TrustedProxies
 from gateway.http.guard import HostGuard, PathGuard
 from gateway.http.lease_metrics import LeaseFigures
 from gateway.http.metrics import Figures, make_metrics_app
@@ -21,6 +22,8 @@ from gateway.http.router import Router
 from gateway.http.scope import RequestScope
 from gateway.http.server import Server
 from gateway.http.streaming import StreamingBodies
+from gateway.http.viewer_metrics import ViewerFigures
+from gateway.http.wire import Timeouts
 from gateway.keys import Keys
 from gateway.leases.held import OnStoreError
 from gateway.leases.keeper import Keeper
@@ -168,13 +171,17 @@ class Gateway:
                 responses=lambda: self.server.serving,
                 version=version("nzb-gateway"),
             )
+            self.streaming = StreamingBodies.beside(settings.responses, suspend_s=settings.suspend)
             lease_figures = LeaseFigures(self.leases, self.keeper)
+            viewer_figures = ViewerFigures(self.streaming, lambda: self.server.watchdog)
             key = ApiKey(self.keys.api_key)
             doors = Router(
                 {
                     "/dav": BasicAuth(dav, self.keys.webdav_user, self.keys.webdav_password),
                     "/api/gateway": RequireApiKey(api, key),
-                    "/metrics": RequireApiKey(make_metrics_app(figures, lease_figures), key),
+                    "/metrics": RequireApiKey(
+                        make_metrics_app(figures, lease_figures, viewer_figures), key
+                    ),
                     "/api": sabnzbd,
                     "/sabnzbd/api": sabnzbd,
                 },
@@ -182,10 +189,12 @@ class Gateway:
             )
             guarded = HostGuard(PathGuard(doors), settings.host, settings.allowed_hosts)
             self.server = Server(
-                RequestScope(guarded, StreamingBodies.beside(settings.responses)),
+                RequestScope(guarded, self.streaming),
                 settings.host,
                 settings.port,
                 responses=settings.responses,
+                timeouts=Timeouts(suspend_s=settings.suspend, pause_s=settings.abandon),
+                trusted_proxies=TrustedProxies(settings.trusted_proxies),
             )
             self._parts = stack.pop_all()
 
@@ -221,6 +230,7 @@ class Gateway:
     def stop(self) -> None:
         """Let running responses finish for as long as DRAIN says, then close everything."""
         self.keeper.drain()
+        self.streaming.drain()
         self.server.stop(self.settings.drain)
         self._parts.close()
 

@@ -40,6 +40,7 @@ from gateway.settings_parts import (
     Guarantee,
     Host,
     Mounted,
+    Network,
     ProviderSettings,
     RedisAddress,
     Secret,
@@ -64,7 +65,10 @@ class Settings(BaseSettings):
     host: Host = "127.0.0.1"
     port: Annotated[int, Field(ge=0, le=65535)] = 8080
     allowed_hosts: Annotated[tuple[Text, ...], NoDecode] = ()
+    trusted_proxies: Annotated[tuple[Network, ...], NoDecode] = ()
     responses: Count = 200
+    suspend: Annotated[Duration, Field(gt=0)] = 60.0
+    abandon: Annotated[Duration, Field(gt=0)] = 1800.0
     drain: Annotated[Duration, Field(ge=0)] = 10.0
     data_dir: Folder = Path("~/.local/share/nzb-gateway")
     database_url: Secret | None = None  # an address may hold a password
@@ -115,7 +119,7 @@ class Settings(BaseSettings):
         """Take values from `load` alone: Settings() are the defaults, whatever the environment."""
         return (init_settings,)
 
-    @field_validator("allowed_hosts", mode="before")
+    @field_validator("allowed_hosts", "trusted_proxies", mode="before")
     @classmethod
     def _split(cls, value: object) -> object:
         return tuple(value.replace(",", " ").split()) if isinstance(value, str) else value

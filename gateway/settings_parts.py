@@ -6,6 +6,7 @@ Each kind says in words what is wrong with a value; what is secret is never show
 from __future__ import annotations
 
 import re
+from ipaddress import ip_network
 from pathlib import Path, PurePosixPath
 from typing import Annotated
 from urllib.parse import urlsplit
@@ -47,6 +48,16 @@ def _address(text: str) -> str:
     if not is_one or set("@?# \\") & set(text):
         raise ValueError(wrong)
     return text.rstrip("/")
+
+
+def _network(text: str) -> str:
+    try:
+        ip_network(text, strict=False)
+    except ValueError:
+        raise ValueError(
+            "names what is neither an address nor a network: write 192.168.1.7 or 10.0.0.0/8"
+        ) from None
+    return text
 
 
 def _folder_name(text: str) -> str:
@@ -97,6 +108,7 @@ def _secret(value: SecretStr) -> SecretStr:
 
 Text = Annotated[str, AfterValidator(_no_control_characters)]
 Host = Annotated[str, AfterValidator(_no_control_characters), AfterValidator(_host)]
+Network = Annotated[str, AfterValidator(_no_control_characters), AfterValidator(_network)]
 Secret = Annotated[SecretStr, AfterValidator(_secret)]
 RedisAddress = Annotated[Secret, AfterValidator(_redis_url)]
 Size = Annotated[int, BeforeValidator(units.parse_size), units.Unit.SIZE]

@@ -152,6 +152,11 @@ def test_hosts_that_may_be_asked_for_are_listed_with_commas() -> None:
     )
 
 
+def test_proxies_that_are_believed_are_listed_with_commas() -> None:
+    found = given(TRUSTED_PROXIES="127.0.0.1,10.0.0.0/8 fd00::/8").trusted_proxies
+    assert found == ("127.0.0.1", "10.0.0.0/8", "fd00::/8")
+
+
 def test_paths_begin_at_home_or_here_and_a_mount_is_a_path_of_the_other_side() -> None:
     assert given(DATA_DIR="~/x").data_dir == Path.home() / "x"
     assert given(DATA_DIR="x").data_dir == Path.cwd() / "x"
@@ -196,6 +201,8 @@ def test_the_file_of_the_current_folder_is_read_if_there_is_one(tmp_path: Path) 
         ("GATEWAY_PROVIDERS__x__TLS=maybe", "is neither yes nor no: write true or false"),
         ("GATEWAY_STREAM_GUARANTEE=-1", "is too small: write 0 or more"),
         ("GATEWAY_ALLOWED_HOSTS=a,\x07", "holds a control character"),
+        ("GATEWAY_TRUSTED_PROXIES=10.0.0.1,proxy", "neither an address nor a network: write"),
+        ("GATEWAY_SUSPEND=0s", "is too small: write more than 0"),
         ("GATEWAY_REDIS_URL=localhost:6379", "(settings.env, line 1) is no address of a Redis"),
         ("GATEWAY_REDIS_URL=http://h", "is no address of a Redis server: write redis://"),
         ("GATEWAY_REDIS_URL=redis://:a/b@h", "has a host or a port that cannot be: write"),
