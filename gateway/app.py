@@ -46,6 +46,7 @@ from gateway.streams.streams import Streams
 from gateway.usenet.client import Account, UsenetClient
 from gateway.usenet.rules import Sharing
 from gateway.usenet.workload import Workload
+from gateway.vod_doors import catalogue_doors
 from gateway_queue.checks import HealthChecks
 from gateway_queue.health import Examiner
 from gateway_queue.health_worker import HealthWorker
@@ -184,6 +185,7 @@ class Gateway:
                     ),
                     "/api": sabnzbd,
                     "/sabnzbd/api": sabnzbd,
+                    **catalogue_doors(settings, library, self.leases, stack),
                 },
                 not_ready=lambda: _not_ready(settings, self.keeper),
             )

@@ -13,7 +13,8 @@ from ipaddress import IPv4Address, IPv6Address, IPv6Network, ip_address, ip_netw
 
 from gateway.http.wsgi import Environ
 
-CLIENT = "gateway.client"  # the name in environ
+CLIENT = "gateway.client"  # the names in environ
+SCHEME = "gateway.scheme"
 
 _Address = IPv4Address | IPv6Address
 _MAPPED = IPv6Network("::ffff:0:0/96")
@@ -50,6 +51,17 @@ class TrustedProxies:
             address = further
         return str(address)
 
+    def scheme(self, peer: str, forwarded_proto: str | None) -> str:
+        """Return how the client speaks to us: "http", or "https" if *peer* is trusted to say so.
+
+        Of several the first counts: it is the one nearest to the client.
+        """
+        address = _parsed(peer)
+        if address is None or not self._trusts(address):
+            return "http"
+        first = (forwarded_proto or "").partition(",")[0].strip().lower()
+        return "https" if first == "https" else "http"
+
     def _trusts(self, address: _Address) -> bool:
         return any(address in network for network in self._networks)
 
@@ -63,6 +75,15 @@ def client_address(environ: Environ) -> str:
     if isinstance(found, str):
         return found
     return TrustedProxies().client(str(environ.get("REMOTE_ADDR") or "?"), None)
+
+
+def own_url(environ: Environ) -> str:
+    """Return the address under which the client reached us: scheme and host, without a path.
+
+    The host is what it sent, which the guard has let in; or ours, where it sent none.
+    """
+    host = environ.get("HTTP_HOST") or f"{environ['SERVER_NAME']}:{environ['SERVER_PORT']}"
+    return f"{environ.get(SCHEME, 'http')}://{host}"
 
 
 def _parsed(text: str) -> _Address | None:

@@ -17,7 +17,7 @@ from cheroot import wsgi
 
 from gateway.errors import GatewayError
 from gateway.http.body import Framing
-from gateway.http.clients import CLIENT
+from gateway.http.clients import CLIENT, SCHEME
 from gateway.http.connection import Connection
 from gateway.http.wire import ClientGone
 from gateway.http.wsgi import Chunk, Headers, refusal, status_line
@@ -45,6 +45,9 @@ class Exchange(wsgi.Gateway_10):
                 "gateway.connection": self.connection,
                 CLIENT: request.server.trusted_proxies.client(
                     self.env["REMOTE_ADDR"], self.env.get("HTTP_X_FORWARDED_FOR")
+                ),
+                SCHEME: request.server.trusted_proxies.scheme(
+                    self.env["REMOTE_ADDR"], self.env.get("HTTP_X_FORWARDED_PROTO")
                 ),
             }
         )

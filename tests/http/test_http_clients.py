@@ -41,6 +41,23 @@ def test_only_trusted_proxies_name_another_client(
     assert PROXIES.client(peer, header) == client
 
 
+@pytest.mark.parametrize(
+    ("peer", "header", "scheme"),
+    [
+        ("192.0.2.1", "https", "http"),
+        ("127.0.0.1", None, "http"),
+        ("127.0.0.1", "https", "https"),
+        ("127.0.0.1", "HTTPS, http", "https"),
+        ("127.0.0.1", "gopher", "http"),
+        ("a socket", "https", "http"),
+    ],
+)
+def test_only_trusted_proxies_say_that_the_client_speaks_tls(
+    peer: str, header: str | None, scheme: str
+) -> None:
+    assert PROXIES.scheme(peer, header) == scheme
+
+
 def test_nobody_is_trusted_by_default() -> None:
     assert TrustedProxies().client("127.0.0.1", "198.51.100.9") == "127.0.0.1"
 
