@@ -6,6 +6,7 @@ other, and takes what is found there down a level by `stretches.Level.compose`.
 
 from __future__ import annotations
 
+import errno
 import io
 from bisect import bisect_right
 from collections.abc import Sequence
@@ -77,7 +78,8 @@ class _View(io.RawIOBase):
     def seek(self, offset: int, whence: int = io.SEEK_SET) -> int:
         offset += {io.SEEK_SET: 0, io.SEEK_CUR: self._position, io.SEEK_END: self._size}[whence]
         if offset < 0:
-            raise ValueError(f"the position cannot be {offset}")
+            # As a file does, and zipfile relies on it; BytesIO does otherwise.
+            raise OSError(errno.EINVAL, f"the position cannot be {offset}")
         self._position = offset
         return offset
 
