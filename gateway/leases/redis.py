@@ -35,6 +35,7 @@ from gateway.leases.lease import (
     check_ids,
 )
 from gateway.leases.redis_watch import RedisWatch
+from gateway.leases.scripts import Scripts
 
 TIMEOUT_S = 0.5
 _LUA = Path(__file__).with_name("lua")
@@ -73,11 +74,12 @@ class RedisLeases:
         self._prefix = f"{{{namespace}}}:leases:"
         self._mirrored = mirror_in_script
         common = (_LUA / "common.lua").read_text("utf-8")
-        self._scripts = {
-            path.stem: client.register_script(common + path.read_text("utf-8"))
+        texts = {
+            path.stem: common + path.read_text("utf-8")
             for path in sorted(_LUA.glob("*.lua"))
             if path.stem != "common"
         }
+        self._scripts = Scripts(client, texts, f"{self._prefix}epoch")
 
     @classmethod
     def from_url(
@@ -106,7 +108,7 @@ class RedisLeases:
                 max_connections=_CONNECTIONS,
                 retry=Retry(NoBackoff(), 1, supported_errors=(RedisConnectionError,)),
             )
-            client.connection_pool.make_connection()  # connects to nobody, and reads the options
+            client.connection_pool.make_connection()  # reads the options, and connects to nobody
         except (ValueError, TypeError, RedisError) as exc:
             raise ConfigurationError(f"the Redis server's address is wrong: {exc}") from None
         return cls(client, ttl_s=ttl_s, pin_s=pin_s, recover_s=recover_s)
@@ -223,7 +225,7 @@ class RedisLeases:
 
     def _run(self, operation: str, arguments: Sequence[str | int]) -> Any:
         try:
-            return self._scripts[operation](keys=[f"{self._prefix}epoch"], args=arguments)
+            return self._scripts.run(operation, arguments)
         except RedisError as exc:
             raise _down(exc) from exc
 

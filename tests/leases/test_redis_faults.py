@@ -132,6 +132,18 @@ def test_a_restart_while_holding_is_made_good(
         assert told == []
 
 
+def test_the_first_acquire_after_a_restart_believes_no_old_snapshot(server: RedisServer) -> None:
+    with closing(RedisLeases.from_url(server.url, recover_s=0)) as before:
+        before.acquire([[FIVE]], "s0", "r", TTL_S)
+        server.stop(save=True)
+        server.start()
+    with closing(RedisLeases.from_url(server.url, recover_s=10)) as store:
+        store.release("s0", "another", 0)  # no heartbeat, and nothing that would look
+        with pytest.raises(StoreRecovering):
+            store.acquire([[FIVE]], "s1", "r", TTL_S)
+        assert store.count(FIVE.name) == 0
+
+
 def test_a_lease_that_comes_late_after_the_recovery_is_lost(server: RedisServer) -> None:
     with closing(RedisLeases.from_url(server.url, recover_s=0)) as store:
         store.acquire([[ONE]], "s", "r", TTL_S)

@@ -8,6 +8,9 @@
 --   pools            set: names of pools that were ever used
 --   events           channel: "<state> <session>|<ref>"
 -- Invariant between operations: a session's members are those of all its pools alike.
+-- The first argument says whether this script was run before by this process of redis-server; the
+-- scripts number what follows it from 1.
+local is_same = table.remove(ARGV, 1) == '1'
 local prefix = string.sub(KEYS[1], 1, -6)
 local clock = redis.call('TIME')
 local now = clock[1] * 1000 + math.floor(clock[2] / 1000)
@@ -87,12 +90,14 @@ local function refusal(names, caps, session)
 end
 
 -- Milliseconds for which only those who held a slot get one: the store was flushed (no epoch), or
--- it is another process than before and may have an old state (another run id).
-local function recovering(recover, epoch)
+-- it is another process than before and may have an old state (another run id). A script that was
+-- run before is in the same process, and spares the look at the id; heartbeats look all the same.
+local function recovering(recover, epoch, look_always)
+  local known, till = string.match(epoch or '', '^(%S+) (%d+)$')
+  if known and is_same and not look_always then return math.max(0, till - now) end
   local info = redis.pcall('INFO', 'server')
   local at = type(info) == 'string' and string.find(info, 'run_id:', 1, true)
   local run = at and string.sub(info, at + 7, at + 46) or '-'
-  local known, till = string.match(epoch or '', '^(%S+) (%d+)$')
   if known ~= run then
     for _, name in ipairs(redis.call('SMEMBERS', prefix .. 'pools')) do
       redis.call('DEL', pool_key(name))

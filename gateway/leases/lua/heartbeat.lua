@@ -1,6 +1,6 @@
 -- ttl pin recover mirror, then for each lease: session, ref, its number of pools, name, cap, ...
 local ttl, pin = ARGV[1], ARGV[2]
-local wait = recovering(ARGV[3], redis.call('GET', KEYS[1]))
+local wait = recovering(ARGV[3], redis.call('GET', KEYS[1]), true)
 local states, touched, at = {}, {}, 5
 while ARGV[at] do
   local session = ARGV[at]
