@@ -11,26 +11,21 @@ was; only at the end of the file, or at the end of the range that was asked for,
 
 from __future__ import annotations
 
-import io
 import threading
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from time import monotonic
-from typing import TYPE_CHECKING, NoReturn
+from typing import NoReturn
 
 from gateway.errors import ConnectionLost, GatewayError, PermitTimeout
 from gateway.streams.budget import Budget
 from gateway.streams.layout import Layout, Piece, Search
 from gateway.streams.readahead import ReadAhead
+from gateway.streams.reading import NOTHING, ViewReader
 from gateway.streams.source import Articles, Pending
 from gateway.usenet.body import Body
 from gateway.usenet.workload import Reservation
-
-if TYPE_CHECKING:
-    from _typeshed import WriteableBuffer
-
-_NOTHING = memoryview(b"")
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,7 +40,7 @@ class StreamInfo:
     opened: datetime
 
 
-class FileStream(io.RawIOBase):
+class FileStream(ViewReader):
     """A read-only, seekable file. One thread at a time reads; any thread may close it.
 
     `read`, `readinto` and `readall` give all that was asked for unless the file, or the range
@@ -72,19 +67,16 @@ class FileStream(io.RawIOBase):
         Each article may take *read_timeout_s* from when a read needs it. *on_close* is called
         once, in the thread that closes.
         """
-        super().__init__()
+        super().__init__(layout.size, stop)
         self.name = name
-        self.size = layout.size
         self.reservation = reservation
         self._layout = layout
         self._source = source
-        self._stop = layout.size if stop is None else max(0, min(stop, layout.size))
         self._timeout_s = read_timeout_s
         self._on_close = on_close
         self._opened = datetime.now(UTC)
-        self._position = 0
         self._piece: Piece | None = None  # what `_view` shows
-        self._view = _NOTHING
+        self._view = NOTHING
         self._body: Body | None = None
         self._read = 0  # bytes read in sequence since the last seek
         self._expected = 0  # where a sequential reader reads next
@@ -108,35 +100,6 @@ class FileStream(io.RawIOBase):
             self._opened,
         )
 
-    # -- position ---------------------------------------------------------------------------------
-
-    def readable(self) -> bool:
-        return True
-
-    def seekable(self) -> bool:
-        return True
-
-    def tell(self) -> int:
-        self._check_open()
-        return self._position
-
-    def seek(self, offset: int, whence: int = io.SEEK_SET) -> int:
-        """Set the position; fetches and drops nothing. Beyond the end reads are empty.
-
-        SEEK_END counts from the end of the file, also where the range ends before it.
-        """
-        self._check_open()
-        if whence == io.SEEK_CUR:
-            offset += self._position
-        elif whence == io.SEEK_END:
-            offset += self.size
-        elif whence != io.SEEK_SET:
-            raise ValueError(f"whence must be 0, 1 or 2, not {whence}")
-        if offset < 0:
-            raise ValueError(f"the position cannot be {offset}")
-        self._position = offset
-        return offset
-
     # -- reading ----------------------------------------------------------------------------------
 
     def read_view(self, limit: int) -> memoryview:
@@ -150,7 +113,7 @@ class FileStream(io.RawIOBase):
         position = self._position
         left = self._stop - position
         if left <= 0:
-            return _NOTHING
+            return NOTHING
         piece = self._piece
         if piece is None or not 0 <= position - piece.position < len(self._view):
             piece = self._load(position)
@@ -162,46 +125,6 @@ class FileStream(io.RawIOBase):
         self._position = self._expected = position + len(view)
         self._ahead.extend(piece, self._read)
         return view
-
-    def readinto(self, buffer: WriteableBuffer, /) -> int:
-        """Fill *buffer*; return how many bytes, fewer only where the file or range ends."""
-        target = memoryview(buffer).cast("B")
-        begin, filled = self._position, 0
-        try:
-            while filled < len(target) and (view := self.read_view(len(target) - filled)):
-                target[filled : filled + len(view)] = view
-                filled += len(view)
-        except BaseException:
-            self._position = begin
-            raise
-        return filled
-
-    def read(self, size: int | None = -1, /) -> bytes:
-        """Return *size* bytes, fewer only where the file or range ends; -1: all up to there."""
-        left = self._stop - self._position
-        if size is not None and size >= 0:
-            left = min(left, size)
-        if left <= 0:
-            self._check_open()
-            return b""
-        begin = self._position
-        view = self.read_view(left)
-        if len(view) == left:
-            return bytes(view)
-        parts = [view]
-        left -= len(view)
-        try:
-            while left and (view := self.read_view(left)):
-                parts.append(view)
-                left -= len(view)
-        except BaseException:
-            self._position = begin
-            raise
-        return b"".join(parts)
-
-    def readall(self) -> bytes:
-        """Return everything from the position to the end of the file or range."""
-        return self.read(-1)
 
     def _load(self, position: int) -> Piece:
         """Have `_view` show the piece that holds *position*, and return it."""
