@@ -39,8 +39,7 @@ class ApiClient:
     """Asks the gateway at *host*:*port*. Every method raises Unreachable or Refused."""
 
     def __init__(self, host: str, port: int, key: str) -> None:
-        # What listens on every address listens on this machine's own.
-        self._host = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(host, host)  # noqa: S104
+        self._host = reachable(host)
         self._port = port
         self._key = key
 
@@ -103,8 +102,7 @@ class ApiClient:
     @property
     def place(self) -> str:
         """Where the gateway is looked for: host and port."""
-        host = f"[{self._host}]" if ":" in self._host else self._host
-        return f"{host}:{self._port}"
+        return place(self._host, self._port)
 
     def _ask_own(
         self, path: str, body: bytes | None = None, method: str | None = None
@@ -174,6 +172,17 @@ class ApiClient:
             f"the gateway on {self.place} refused the API key: set GATEWAY_API_KEY or "
             "GATEWAY_DATA_DIR as for the gateway that runs"
         )
+
+
+def reachable(host: str) -> str:
+    """Return where on this machine what listens on *host* is asked."""
+    # What listens on every address listens on this machine's own.
+    return {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(host, host)  # noqa: S104
+
+
+def place(host: str, port: int) -> str:
+    """Return host and port as they stand in an address."""
+    return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
 
 
 def _form(name: str, document: bytes) -> tuple[bytes, str]:

@@ -113,6 +113,20 @@ def _parser() -> argparse.ArgumentParser:
     end.add_argument("session", metavar="SESSION")
     end.set_defaults(command=_end_session)
 
+    vod = commands.add_parser("vod", help="films and series for players of Xtream accounts")
+    of_vod = vod.add_subparsers(metavar="COMMAND", required=True)
+    strm = of_vod.add_parser(
+        "strm",
+        help="write the running gateway's films and series as .strm files for Jellyfin",
+        epilog="Only what has changed is written. What has left the catalogue is listed, and "
+        "removed with --prune. Exit code 1: some could not be listed or written.",
+    )
+    strm.add_argument("folder", type=Path, metavar="DIR")
+    strm.add_argument("--user", metavar="NAME", help="whose login stands in the files")
+    strm.add_argument("--url", metavar="URL", help="where players reach the gateway")
+    strm.add_argument("--prune", action="store_true", help="remove what was written and has gone")
+    strm.set_defaults(command=_strm)
+
     config = commands.add_parser("config", help="list the settings in force, without secrets")
     config.set_defaults(command=_config)
     return parser
@@ -208,6 +222,20 @@ def _end_session(given: argparse.Namespace, settings: Settings) -> int:
     requests = "1 request" if ended["refs"] == 1 else f"{ended['refs']} requests"
     print(f"{_shown(ended['session'])} was told to end: {requests}")
     return 0
+
+
+def _strm(given: argparse.Namespace, settings: Settings) -> int:
+    from gateway import vod_command
+
+    return vod_command.write_strm(
+        settings,
+        given.folder,
+        user=given.user,
+        url=given.url,
+        prune=given.prune,
+        out=sys.stdout,
+        shown=_shown,
+    )
 
 
 def _print_slot(slot: dict[str, Any], category: str, name: str, remark: str) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import time
 from dataclasses import dataclass
 
 VIDEO = re.compile(
@@ -47,7 +48,12 @@ def parse_title(name: str) -> Title:
     end = (
         min(found.start() for found in (episode, quality) if found) if episode or quality else None
     )
-    years = [found for found in _YEAR.finditer(name, 0, end or len(name)) if found.start() > 0]
+    latest = time.gmtime().tm_year + 1  # Blade Runner 2049 is no film of that year
+    years = [
+        found
+        for found in _YEAR.finditer(name, 0, len(name) if end is None else end)
+        if found.start() > 0 and int(found[0]) <= latest
+    ]
     year = years[-1] if years else None
     title = _plain(name[: year.start() if year else end])
     if not title:

@@ -17,6 +17,8 @@ from gateway.vod.titles import Title, is_video, parse_title
         ("2001 A Space Odyssey (1968) [1080p]", Title("2001 A Space Odyssey", 1968)),
         ("1917.2019.2160p.UHD.BluRay", Title("1917", 2019)),
         ("1984", Title("1984")),
+        ("Blade Runner 2049", Title("Blade Runner 2049")),
+        ("Blade.Runner.2049.2017.4K", Title("Blade Runner 2049", 2017)),
         ("Some.Show.S01E02.Its.Name.720p.HDTV", Title("Some Show", None, 1, 2)),
         ("Some Show (2005) - S13E1001", Title("Some Show", 2005, 13, 1001)),
         ("Some_Show_s2_e3", Title("Some Show", None, 2, 3)),
