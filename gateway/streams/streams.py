@@ -9,10 +9,13 @@ from dataclasses import replace
 from gateway.errors import NoCapacity
 from gateway.streams.budget import Budget
 from gateway.streams.cache import CachedSource
+from gateway.streams.decrypt import CipheredLayout, DecryptingStream, FileLayout
 from gateway.streams.file_stream import FileStream, StreamInfo
 from gateway.streams.layout import Layout
 from gateway.streams.source import Articles
 from gateway.usenet.workload import Reservation, current, new_stream
+
+Stream = FileStream | DecryptingStream
 
 
 class Streams:
@@ -41,17 +44,18 @@ class Streams:
         self._read_timeout_s = read_timeout_s
         self._connections = connections
         self._lock = threading.Lock()
-        self._open: dict[FileStream, None] = {}  # in the order of opening
+        # What is open, in the order of opening: what reads articles, and what readers have.
+        self._open: dict[FileStream, Stream] = {}
         self._closed = False
 
     def open(
         self,
-        layout: Layout,
+        layout: FileLayout,
         *,
         stop: int | None = None,
         reservation: Reservation | None = None,
         name: str = "",
-    ) -> FileStream:
+    ) -> Stream:
         """Return a stream of *layout* at position 0; the caller closes it. Fetches nothing.
 
         *stop* is where the range ends that is asked for (None: the file). The stream keeps
@@ -61,10 +65,25 @@ class Streams:
         asker = reservation or current() or new_stream()
         if not asker.stream:
             asker = replace(asker, stream=new_stream().stream)
-        stream = FileStream(
+        if isinstance(layout, CipheredLayout):
+            reader = self._reader(layout.carrier, layout.carried(stop), asker, name)
+            stream: Stream = DecryptingStream(layout, reader, stop=stop)
+        else:
+            stream = reader = self._reader(layout, stop, asker, name)
+        with self._lock:
+            if not self._closed:
+                self._open[reader] = stream
+                return stream
+        stream.close()
+        raise NoCapacity(f'no stream of "{name}": the gateway is stopping')
+
+    def _reader(
+        self, layout: Layout, stop: int | None, reservation: Reservation, name: str
+    ) -> FileStream:
+        return FileStream(
             layout,
             self.source,
-            asker,
+            reservation,
             self.budget,
             stop=stop,
             read_timeout_s=self._read_timeout_s,
@@ -72,27 +91,21 @@ class Streams:
             name=name,
             on_close=self._forget,
         )
-        with self._lock:
-            if not self._closed:
-                self._open[stream] = None
-                return stream
-        stream.close()
-        raise NoCapacity(f'no stream of "{name}": the gateway is stopping')
 
     def active(self) -> list[StreamInfo]:
         """Return what is open now, the oldest first."""
         with self._lock:
-            streams = list(self._open)
+            streams = list(self._open.values())
         return [stream.info() for stream in streams]
 
     def close(self) -> None:
         """Close every stream, and open no more. Readers that wait get an error at once."""
         with self._lock:
             self._closed = True
-            streams = list(self._open)
+            streams = list(self._open.values())
         for stream in streams:
             stream.close()
 
-    def _forget(self, stream: FileStream) -> None:
+    def _forget(self, reader: FileStream) -> None:
         with self._lock:
-            self._open.pop(stream, None)
+            self._open.pop(reader, None)

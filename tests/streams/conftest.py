@@ -8,9 +8,14 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 
 import pytest
+from cryptography.hazmat.primitives.ciphers import Cipher as AesCipher
+from cryptography.hazmat.primitives.ciphers.algorithms import AES
+from cryptography.hazmat.primitives.ciphers.modes import CBC
 
 from gateway.errors import ArticleMissing, ConnectionLost, GatewayError
+from gateway.nzb.archive import Cipher, Stretch
 from gateway.nzb.extents import Part, PartTable, Run
+from gateway.streams.decrypt import CipheredLayout
 from gateway.streams.layout import Layout
 from gateway.streams.source import Articles, Pending
 from gateway.streams.streams import Streams
@@ -130,6 +135,17 @@ class Shelf:
         sizes = [part_size] * (len(data) // part_size) + ([rest] if rest else [])
         table = PartTable.regular(self.post(data, sizes), len(data), part_size)
         return Layout([Run(0, 0, len(data))], [table])
+
+    def encrypted(self, data: bytes, part_size: int, *, skip: int = 0) -> CipheredLayout:
+        """Post *data* encrypted, *skip* bytes of something else before it."""
+        cipher = Cipher(b"0123456789abcdef" * 2, bytes(range(16)))
+        plain = bytes(skip) + data
+        encryptor = AesCipher(AES(cipher.key), CBC(cipher.iv)).encryptor()
+        ciphertext = encryptor.update(plain + b"\1" * (-len(plain) % 16))
+        size, rest = len(ciphertext), len(ciphertext) % part_size
+        sizes = [part_size] * (size // part_size) + ([rest] if rest else [])
+        table = PartTable.regular(self.post(ciphertext, sizes), size, part_size)
+        return CipheredLayout([Stretch((Run(0, 0, size),), len(data), skip, cipher)], [table])
 
     def request(
         self, part: Part, *, reservation: Reservation | None = None, demand: bool = True

@@ -21,8 +21,8 @@ from hypothesis.stateful import (
 
 from gateway.errors import ArticleMissing
 from gateway.streams.budget import Account, Budget
-from gateway.streams.file_stream import FileStream
-from gateway.streams.streams import Streams
+from gateway.streams.decrypt import FileLayout
+from gateway.streams.streams import Stream, Streams
 
 if TYPE_CHECKING:
     from tests.streams.conftest import Opener, Shelf
@@ -98,8 +98,13 @@ class OpenStreams(RuleBasedStateMachine):
     def __init__(self, make_shelf: Callable[[], Shelf]) -> None:
         super().__init__()
         self.shelf = make_shelf()
-        self.layout = self.shelf.plain(CONTENT, 1000)
-        self.shelf.errors["1.40@test"] = ArticleMissing("segment 41 of 101: not there")
+        self.layouts: list[FileLayout] = [
+            self.shelf.plain(CONTENT, 1000),
+            self.shelf.encrypted(CONTENT, 1000),
+        ]
+        for post in (1, 2):
+            error = ArticleMissing("segment 41 of 101: not there")
+            self.shelf.errors[f"{post}.40@test"] = error
         self.streams = Streams(
             self.shelf,
             readahead_budget=30_000,
@@ -107,11 +112,11 @@ class OpenStreams(RuleBasedStateMachine):
             read_timeout_s=0.001,
             connections=lambda: 4,
         )
-        self.open: list[FileStream] = []
+        self.open: list[Stream] = []
 
-    @rule(stop=st.none() | st.integers(0, len(CONTENT)))
-    def opens(self, stop: int | None) -> None:
-        self.open.append(self.streams.open(self.layout, stop=stop))
+    @rule(encrypted=st.booleans(), stop=st.none() | st.integers(0, len(CONTENT)))
+    def opens(self, encrypted: bool, stop: int | None) -> None:
+        self.open.append(self.streams.open(self.layouts[encrypted], stop=stop))
 
     @precondition(lambda self: self.open)
     @rule(data=st.data(), size=st.integers(0, 30_000))
