@@ -87,6 +87,7 @@ class Connection(cheroot.HTTPConnection):
         self.has_been_readable = False
         self.has_unread_body = False
         self.cut_on_close = False
+        self.is_sending_the_end = False
         self._stream: StreamingBody | None = None  # the response now running, if it streams
         self._socket_lock = threading.Lock()
         self._closed = False
@@ -98,6 +99,7 @@ class Connection(cheroot.HTTPConnection):
         if self.rfile.has_data() and self._was_reset():
             return False  # pipelined behind a request that the client has already given up
         self.wfile.timeout_s = self.timeouts.send_s
+        self.is_sending_the_end = False
         return bool(super().communicate())  # type: ignore[no-untyped-call]
 
     def watch(self, stream: StreamingBody) -> None:
@@ -131,6 +133,9 @@ class Connection(cheroot.HTTPConnection):
         # In this order: what is written between the two makes it less, never more.
         written = self.wfile.bytes_written
         return written - self.unsent()
+
+    def has_all(self) -> bool:
+        return self.is_sending_the_end and not self.unsent()
 
     def close(self) -> None:
         if self._stream is not None:  # its scope has ended by now; a watch must not outlive it

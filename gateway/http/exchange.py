@@ -109,6 +109,7 @@ class Exchange(wsgi.Gateway_10):
             if view.nbytes > self.remaining_bytes_out:
                 raise RuntimeError("the body is longer than its Content-Length")
             self.remaining_bytes_out -= view.nbytes
+            self.connection.is_sending_the_end = not self.remaining_bytes_out
         self._send_headers()
         self.req.write(view if view.format == "B" else view.cast("B"))
         return True

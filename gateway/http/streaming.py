@@ -46,6 +46,9 @@ class ClientConnection(Protocol):
     def taken(self) -> int:
         """Return how many bytes the client has taken so far, or a few less. Never blocks."""
 
+    def has_all(self) -> bool:
+        """Say whether the client has taken the whole response. Never blocks."""
+
 
 class Pace(enum.Enum):
     """Where a streaming response stands."""

@@ -30,7 +30,7 @@ class ViewerFigures(Collector):
         for name, text, value in (
             ("streams_refused", "Streams refused, as too many were running", streaming.refused),
             ("suspensions", "Long pauses of viewers", watchdog.suspensions),
-            ("hang_ups", "Viewers gone before their stream had ended", watchdog.hang_ups),
+            ("hang_ups", "Hang-ups of viewers that the watchdog noticed first", watchdog.hang_ups),
             ("streams_abandoned", "Streams cut after a pause without end", watchdog.abandoned),
         ):
             yield CounterMetricFamily(_PREFIX + name, text, value=value)

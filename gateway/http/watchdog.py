@@ -221,6 +221,9 @@ class Watchdog:
                 self._poller.add(fd, pipelined=True)
                 return
             self._forget(watch)
+        connection = watch.stream.connection
+        # Who has all and closes at once is seen here when its response is about to end.
+        if connection is not None and not connection.has_all():
             self.hang_ups += 1
         self._abort(watch.stream)
 

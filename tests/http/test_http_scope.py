@@ -208,6 +208,9 @@ class Pausable:
     def unsent(self) -> int:
         return 0
 
+    def has_all(self) -> bool:
+        return False
+
     def taken(self) -> int:
         return self.bytes_taken
 

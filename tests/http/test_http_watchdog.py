@@ -228,6 +228,9 @@ def test_a_hang_up_reported_too_late_does_not_hit_who_has_the_number_now(servers
         def unsent(self) -> int:
             return 0
 
+        def has_all(self) -> bool:
+            return False
+
         def taken(self) -> int:
             return 0
 
