@@ -83,7 +83,8 @@ class Fetch:
             # A fresh copy: one exception object raised in several threads would mix their traces.
             raise type(flight.error)(*flight.error.args) from flight.error
         assert flight.body is not None
-        check(flight.body, self._part)
+        if self._part is not flight.part:  # otherwise it has been held against that already
+            check(flight.body, self._part)
         return flight.body
 
     def promote(self) -> None:
