@@ -41,7 +41,7 @@ TURN = 4 * BUFFER
 _ASKED = object()
 
 
-class State(enum.Enum):
+class State(enum.StrEnum):
     """Where a connection stands in its life."""
 
     NEW = "not dialled yet"

@@ -9,7 +9,7 @@ from __future__ import annotations
 import enum
 
 
-class Meaning(enum.Enum):
+class Meaning(enum.StrEnum):
     """What follows from a reply."""
 
     PRESENT = "the article is here"
