@@ -91,7 +91,7 @@ class Reactor:
         self._order(drop)
 
     def report(self, call: Callable[[], None]) -> None:
-        """Run *call* on the dispatcher's thread, after what is reported already."""
+        """Run *call* on the dispatcher's thread, after what was handed to it before."""
         self._reports.put(deque((call,)))
 
     def report_after_orders(self, call: Callable[[], None]) -> None:
@@ -119,7 +119,7 @@ class Reactor:
             self._waker.send(b"\0")
         except OSError:
             # The reactor has stopped; what was ordered too late is settled here and now.
-            with self._wake_lock:
+            with self._wake_lock:  # for one thread at a time, as the selector thread was
                 self._run_orders()
                 self._hand_over()
 
