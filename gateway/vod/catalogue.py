@@ -63,9 +63,10 @@ class Catalogue:
         self, panel: Panel, library: Library, *, clock: Callable[[], float] = time.monotonic
     ) -> None:
         self._panel = panel
-        self._library = library
         self._rewriting = Rewriting(panel.profiles)
-        self._own = Fresh(lambda: own.read_library(library), ttl_s=_LIBRARY_S, clock=clock)
+        self._own = Fresh(
+            lambda: own.read_library(library), ttl_s=_LIBRARY_S, costs=30, clock=clock
+        )
         self._lists = {
             MOVIE: Fresh(self._load_movies, ttl_s=LISTS_S, clock=clock),
             SERIES: Fresh(self._load_series, ttl_s=LISTS_S, clock=clock),
@@ -106,10 +107,8 @@ class Catalogue:
     def movie_info(self, number: int) -> dict[str, Any]:
         """Return what get_vod_info says of a film; both parts are empty if there is none."""
         if number >= FIRST_ID:
-            file = self._library.file_by_number(number - FIRST_ID)
-            if file is None:
-                return _NO_MOVIE
-            return own.movie_info(number - FIRST_ID, file)
+            text = self._own.get().by_id.get(number)
+            return own.movie_info(text) if text else _NO_MOVIE
         try:
             return self._movie_infos.get(number)
         except _NotListed:

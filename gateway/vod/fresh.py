@@ -18,7 +18,8 @@ K = TypeVar("K", bound=Hashable)
 
 
 class Fresh(Generic[T]):
-    """What *load* returns, got anew when it is older than *ttl_s*.
+    """What *load* returns, got anew when it is older than *ttl_s*, and than *costs* times what
+    getting it took: so it never takes more than one part in *costs* of anybody's time.
 
     One thread gets it; the others are given the old value meanwhile, or wait for the first. When
     *load* raises a GatewayError, the old value goes on to be given, and without one the error
@@ -31,10 +32,12 @@ class Fresh(Generic[T]):
         *,
         ttl_s: float,
         retry_s: float = 15.0,
+        costs: float = 0.0,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._load = load
         self._ttl_s = ttl_s
+        self._costs = costs
         self._retry_s = retry_s
         self._clock = clock
         self._changed = threading.Condition()
@@ -54,8 +57,10 @@ class Fresh(Generic[T]):
                     break
                 self._changed.wait()
         value, error, wait_s = None, None, 0.0
+        began = self._clock()
         try:
-            value, wait_s = self._load(), self._ttl_s
+            value = self._load()
+            wait_s = max(self._ttl_s, self._costs * (self._clock() - began))
         except GatewayError as exc:
             error, wait_s = exc, self._retry_s
             if self._value is not None:

@@ -40,10 +40,11 @@ class OwnSeries:
 
 @dataclass(frozen=True, slots=True)
 class OwnFilms:
-    """What the library held at one moment. Films are JSON objects, by their categories."""
+    """What the library held at one moment. Films are JSON objects, by categories and by ids."""
 
     movies: dict[str, list[bytes]]
     series: dict[int, OwnSeries]
+    by_id: dict[int, bytes]
 
     def categories(self, kind: str) -> list[dict[str, Any]]:
         """Return the categories in which there is something of *kind*: "movie" or "series"."""
@@ -67,19 +68,21 @@ class OwnFilms:
 def read_library(library: Library) -> OwnFilms:
     """Return what can be watched of *library*."""
     movies: dict[str, list[bytes]] = {}
+    by_id: dict[int, bytes] = {}
     series: dict[tuple[str, str], OwnSeries] = {}
     for number, file, title in _videos(library.numbered_files()):
         category = file.release.category
         if title.season is None or title.number is None:
-            made = json.dumps(about_movie(number, file, title), ensure_ascii=False)
-            movies.setdefault(category, []).append(made.encode(errors="replace"))
+            made = json.dumps(about_movie(number, file, title), ensure_ascii=False).encode()
+            movies.setdefault(category, []).append(made)
+            by_id[FIRST_ID + number] = made
             continue
         key = (category, title.title.lower())
         one = series.get(key)
         if one is None:
             one = series[key] = OwnSeries(FIRST_ID + number, title.with_year, category)
         one.episodes.append(OwnEpisode(FIRST_ID + number, title.season, title.number, file))
-    return OwnFilms(movies, {one.id: one for one in series.values()})
+    return OwnFilms(movies, {one.id: one for one in series.values()}, by_id)
 
 
 def _videos(numbered: Iterable[tuple[int, FileEntry]]) -> Iterator[tuple[int, FileEntry, Title]]:
@@ -91,16 +94,18 @@ def _videos(numbered: Iterable[tuple[int, FileEntry]]) -> Iterator[tuple[int, Fi
     for _, together in groupby(numbered, key=lambda pair: pair[1].release.id):
         videos = [(number, file) for number, file in together if is_video(file.name, file.size)]
         for number, file in videos:
-            names = [file.release.name, file.name.rpartition(".")[0]]
-            told = [parse_title(name) for name in (names if len(videos) == 1 else names[::-1])]
-            numbered_one = next((title for title in told if title.number is not None), None)
-            yield number, file, numbered_one or told[0]
+            yield number, file, _title_of(file, is_alone=len(videos) == 1)
 
 
-def title_of(file: FileEntry) -> Title:
-    """Return what the name of *file*, or of its release, says."""
-    told = [parse_title(file.release.name), parse_title(file.name.rpartition(".")[0])]
-    return next((title for title in told if title.number is not None), told[0])
+def _title_of(file: FileEntry, *, is_alone: bool) -> Title:
+    """Return what the names of *file* and its release say, the better one first."""
+    release, own = file.release.name, file.name.rpartition(".")[0]
+    first, second = (release, own) if is_alone else (own, release)
+    title = parse_title(first)
+    if title.number is None and second != first:
+        other = parse_title(second)
+        return title if other.number is None else other
+    return title
 
 
 def about_movie(number: int, file: FileEntry, title: Title) -> dict[str, Any]:
@@ -185,9 +190,9 @@ def series_info(one: OwnSeries) -> dict[str, Any]:
     }
 
 
-def movie_info(number: int, file: FileEntry) -> dict[str, Any]:
-    """Return what get_vod_info answers for a film of the library."""
-    listed = about_movie(number, file, title_of(file))
+def movie_info(text: bytes) -> dict[str, Any]:
+    """Return what get_vod_info answers for a film of the library; *text* is what lists it."""
+    listed = json.loads(text)
     kept = ("stream_id", "name", "added", "category_id", "category_ids", "container_extension")
     return {
         "info": {

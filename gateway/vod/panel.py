@@ -22,6 +22,9 @@ from gateway.vod.profiles import Profile
 
 log = logging.getLogger(__name__)
 
+# What it logs of redirects and odd headers holds addresses, and in them logins.
+logging.getLogger("urllib3").setLevel(logging.CRITICAL + 1)
+
 MAX_BODY = 64 << 20
 ANSWER_S = 120.0
 _CHUNK = 64 << 10

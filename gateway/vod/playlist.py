@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import logging
 import re
+import time
 from collections.abc import Iterable, Iterator
 from typing import Any
 from urllib.parse import quote
@@ -24,6 +25,8 @@ from gateway.vod.xtream_api import Door, Values
 log = logging.getLogger(__name__)
 
 _PIECE = 32 << 10
+# Series are asked for one after another: a player that hears nothing for long gives up.
+_PAUSE_S = 1.0
 # So many series in a row whose episodes cannot be had: then it is not the series.
 _FAILURES = 3
 _CONTROL = re.compile(r"[\x00-\x1f\x7f\u0085\u2028\u2029\ud800-\udfff]+")
@@ -151,7 +154,7 @@ def _lines(
     with_attributes: bool,
 ) -> Iterator[bytes]:
     pieces = ["#EXTM3U\n"]
-    size = 0
+    size, due = 0, time.monotonic() + _PAUSE_S
     while first is not None:
         kind, one, category = first
         name = _CONTROL.sub(" ", one["name"]).strip()
@@ -163,9 +166,9 @@ def _lines(
             )
         pieces.append(f"#EXTINF:-1{attributes},{name}\n{links.to(kind, one)}\n")
         size += len(pieces[-1])
-        if size >= _PIECE:
+        if size >= _PIECE or time.monotonic() > due:
             yield "".join(pieces).encode()
-            pieces, size = [], 0
+            pieces, size, due = [], 0, time.monotonic() + _PAUSE_S
         first = next(rest, None)
     yield "".join(pieces).encode()
 

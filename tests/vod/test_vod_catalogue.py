@@ -135,6 +135,24 @@ def test_a_failure_is_told_to_all_and_not_repeated_at_once(clock: Any) -> None:
     assert len(calls) == 2
 
 
+def test_what_is_dear_is_got_less_often(clock: Any) -> None:
+    calls = []
+
+    def load() -> int:
+        calls.append(1)
+        clock.now += 4
+        return 1
+
+    fresh = Fresh(load, ttl_s=5, costs=30, clock=clock)
+    fresh.get()
+    clock.now += 119
+    fresh.get()
+    assert len(calls) == 1
+    clock.now += 2
+    fresh.get()
+    assert len(calls) == 2
+
+
 def test_details_are_kept_for_so_many(clock: Any) -> None:
     calls: list[int] = []
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import logging
 import socket
 from collections.abc import Callable, Iterator
 from typing import Any
@@ -115,9 +116,10 @@ def test_the_next_profile_answers_for_one_that_does_not(
     panel.close()
 
 
-def test_a_redirect_is_followed_and_a_circle_is_left(
-    panel: Panel, provider: XtreamServer, profile_of: Callable[..., Profile]
+def test_a_redirect_is_followed_and_a_circle_is_left_and_no_log_holds_a_login(
+    panel: Panel, provider: XtreamServer, caplog: pytest.LogCaptureFixture
 ) -> None:
+    caplog.set_level(logging.DEBUG)
     provider.add(Movie(1, "film"))
     login = "username=upstream-ann&password=0ther-pw&action=get_vod_streams"
     there = f"{provider.url}/player_api.php?{login}"
@@ -126,3 +128,6 @@ def test_a_redirect_is_followed_and_a_circle_is_left(
     provider.fail(Trouble.REDIRECT_AWAY, api=True, location=there)
     with pytest.raises(PanelFailed, match="redirects again and again"):
         names(panel)
+    assert "get_vod_streams" in caplog.text
+    for secret in ("upstr3am-pw", "0ther-pw", "upstream-bob", str(provider.port)):
+        assert secret not in caplog.text
