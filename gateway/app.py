@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import signal
 import ssl
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextlib import ExitStack
 from importlib.metadata import version
 from types import TracebackType
@@ -41,7 +41,7 @@ from gateway.reload import put_in_force, rules_of
 from gateway.settings import Settings
 from gateway.settings_parts import ProviderSettings
 from gateway.signals import awaited
-from gateway.slots import ProviderSlots, SlotTimes
+from gateway.slots import ProviderSlots, SlotTimes, pool_of
 from gateway.streams.streams import Streams
 from gateway.usenet.client import Account, UsenetClient
 from gateway.usenet.rules import Sharing
@@ -159,7 +159,7 @@ class Gateway:
                 [
                     *checks.endpoints(HealthChecks(library, records, self.health)),
                     *connections.endpoints(providers),
-                    *leases.endpoints(self.leases, self.keeper, tuple, self.keeper.caps),
+                    *leases.endpoints(self.leases, self.keeper, tuple, self._caps),
                     *limits.endpoints(self.sharing, providers),
                     *open_streams.endpoints(streams, providers),
                 ],
@@ -173,7 +173,7 @@ class Gateway:
                 version=version("nzb-gateway"),
             )
             self.streaming = StreamingBodies.beside(settings.responses, suspend_s=settings.suspend)
-            lease_figures = LeaseFigures(self.leases, self.keeper)
+            lease_figures = LeaseFigures(self.leases, self.keeper, self._caps)
             viewer_figures = ViewerFigures(self.streaming, lambda: self.server.watchdog)
             key = ApiKey(self.keys.api_key)
             doors = Router(
@@ -235,6 +235,13 @@ class Gateway:
         self.streaming.drain()
         self.server.stop(self.settings.drain)
         self._parts.close()
+
+    def _caps(self) -> Mapping[str, int]:
+        """Return the cap of every pool of leases that is known here."""
+        if self.settings.redis_url is None:
+            return self.keeper.caps()
+        connections = self.sharing.connections().items()
+        return {**self.keeper.caps(), **{pool_of(name): most for name, most in connections}}
 
     def __enter__(self) -> Self:
         try:

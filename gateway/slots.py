@@ -53,6 +53,11 @@ def owner_id() -> str:
     return f"{host}-{os.getpid()}-{uuid.uuid4().hex[:8]}"
 
 
+def pool_of(provider: str) -> str:
+    """Return the name of the pool of *provider*'s slots."""
+    return f"provider:{provider}"
+
+
 def warm(connections: int) -> int:
     """Return how many slots an idle gateway keeps, for the first bytes of the next viewer."""
     return min(_WARM, max(1, connections // _PER_WARM))
@@ -106,7 +111,7 @@ class PoolSlots:
     ) -> None:
         self._store, self._pool, self.owner = store, pool, owner
         self._times, self._policy, self._clock = times, on_store_error, clock
-        self._name = f"provider:{pool.name}"
+        self._name = pool_of(pool.name)
         self._in_store: set[str] = set()
         self._held: list[str] = []
         self._leaving: dict[str, float] = {}

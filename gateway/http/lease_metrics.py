@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 
 from prometheus_client.metrics_core import (
     CounterMetricFamily,
@@ -28,11 +28,14 @@ _ENDS = (State.SUPERSEDED, State.EVICTED, State.LOST)
 class LeaseFigures(Collector):
     """Reads the numbers at each scrape: one question to the store, and what the keeper counts.
 
-    While the store is known to be down it is not asked, and the sessions in its pools are left out.
+    *caps*: the cap of every pool that is known here. While the store is known to be down it is not
+    asked, and the sessions in its pools are left out.
     """
 
-    def __init__(self, store: LeaseStore, keeper: Keeper) -> None:
-        self._store, self._keeper = store, keeper
+    def __init__(
+        self, store: LeaseStore, keeper: Keeper, caps: Callable[[], Mapping[str, int]]
+    ) -> None:
+        self._store, self._keeper, self._caps = store, keeper, caps
 
     def collect(self) -> Iterator[Metric]:
         status, figures = self._keeper.status(), self._keeper.figures()
@@ -41,7 +44,7 @@ class LeaseFigures(Collector):
         yield from _acquires(figures)
 
     def _pools(self, status: KeeperStatus) -> Iterator[Metric]:
-        caps = self._keeper.caps()
+        caps = self._caps()
         sessions = GaugeMetricFamily(
             f"{_PREFIX}lease_sessions", "Sessions in the pool, of all processes", labels=("pool",)
         )
@@ -50,7 +53,7 @@ class LeaseFigures(Collector):
         yield sessions
         gauge = GaugeMetricFamily(
             f"{_PREFIX}lease_pool_cap",
-            "Sessions that the pool may have, as this process last asked; 0: unlimited",
+            "Sessions that the pool may have, as far as is known here; 0: unlimited",
             labels=("pool",),
         )
         for pool, cap in sorted(caps.items()):

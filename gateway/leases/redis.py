@@ -204,8 +204,9 @@ class RedisLeases:
 
     def evict(self, session: str) -> tuple[str, ...]:
         check_ids(session)
-        refs = self._run("evict", [session, _ms(self._ttl_s), int(self._mirrored)])
-        return tuple(sorted(refs))
+        count, *found = self._run("evict", [session, _ms(self._ttl_s), int(self._mirrored)])
+        self._mirror(found[count:])
+        return tuple(sorted(found[:count]))
 
     def claim(
         self, pool: Pool, owner: str, wanted: int, held: Sequence[str], ttl_s: float

@@ -332,6 +332,24 @@ def test_64_concurrent_acquires_at_cap_3_never_4_admitted(store: LeaseStore) -> 
     assert admitted == store.count("p") == store.count("global") == 3
 
 
+def test_requests_of_one_session_that_end_at_the_same_time_leave_nothing(
+    store: LeaseStore,
+) -> None:
+    start = threading.Barrier(16)
+
+    def end(ref: str) -> None:
+        start.wait()
+        store.release("s", ref, 0)
+
+    with ThreadPoolExecutor(16) as threads:
+        for attempt in range(5):
+            requests = [f"{attempt} {number}" for number in range(16)]
+            for ref in requests:
+                store.acquire([[ONE, ALL]], "s", ref, TTL_S)
+            list(threads.map(end, requests))
+            assert store.census() == []
+
+
 @pytest.mark.parametrize("wrong", ["", "a|b"])
 def test_an_id_that_cannot_be_kept_is_refused(store: LeaseStore, wrong: str) -> None:
     with pytest.raises(ValueError, match="id of a session or ref"):

@@ -56,7 +56,7 @@ class Site:
     def scrape(self) -> dict[tuple[object, ...], float]:
         """Return every sample by its name and labels."""
         registry = CollectorRegistry()
-        registry.register(LeaseFigures(self.store, self.keeper))
+        registry.register(LeaseFigures(self.store, self.keeper, self.keeper.caps))
         return {
             (
                 sample.name.removeprefix("nzb_gateway_"),

@@ -12,6 +12,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager
+from typing import cast
 
 import pytest
 from redis import Redis
@@ -351,6 +352,40 @@ def test_dashboards_read_the_count_which_expires_with_the_newest_ref(
         assert client.get("profile_connections:7") is None
         store.acquire([[pool]], "u", "r3", 0.1)
         until(lambda: client.get("profile_connections:7") is None)
+
+
+@pytest.mark.parametrize("in_script", [True, False])
+def test_dashboards_read_the_truth_after_a_pause_an_eviction_and_a_holders_death(
+    server: RedisServer, until: Until, in_script: bool
+) -> None:
+    with Redis(port=server.port, decode_responses=True) as client:
+        store = RedisLeases(client, recover_s=0, mirror_in_script=in_script)
+        pool = Pool("profile:7", 4)
+
+        def shown() -> str | None:
+            assert str(store.count(pool.name)) == (client.get("profile_connections:7") or "0")
+            return cast("str | None", client.get("profile_connections:7"))
+
+        for session in ("paused", "evicted", "in grace", "stays"):
+            store.acquire([[pool, ALL]], session, "r", TTL_S)
+        store.release("paused", "r", 0)  # as a suspended viewer does
+        assert shown() == "3"
+        store.evict("evicted")
+        assert shown() == "3"  # until its holder has closed what it held
+        store.release("evicted", "r", TTL_S)
+        assert shown() == "2"
+        store.release("in grace", "r", TTL_S)
+        assert shown() == "2"
+        store.evict("in grace")
+        assert shown() == "1"
+        store.acquire([[pool, ALL]], "of a dead process", "r", 0.2)
+        assert shown() == "2"
+        until(lambda: store.count(pool.name) == 1)
+        store.heartbeat([Lease("stays", "r", (pool, ALL))], TTL_S)
+        assert shown() == "1"
+        store.evict("stays")
+        store.release("stays", "r", 0)
+        assert shown() is None
 
 
 def test_all_keys_but_the_dashboards_lie_under_one_hash_tag(server: RedisServer) -> None:
