@@ -19,6 +19,7 @@ from gateway.library import packing, schema
 from gateway.library.catalogue import Library
 from gateway.library.database import Database
 from gateway.library.entries import NewFile, NewPosted, NewRelease
+from gateway.nzb.archive import Stretch
 from gateway.nzb.document import parse
 from gateway.nzb.extents import PartTable, Run
 
@@ -108,7 +109,7 @@ def _fill(database: Database, files: int) -> None:
     """Write the rows as `Library.publish` would, but without its checks: a hundred times faster."""
     nzb = packing.pack_document(b"<nzb/>")
     parts = PartTable.regular([b"part1of1.abcdefghijklmnop@example"], 1000, 1000).pack()
-    runs = packing.pack_runs([Run(0, 0, 1000)])
+    runs = packing.pack_stretches([Stretch((Run(0, 0, 1000),), 1000)])
     releases, posted, entries = [], [], []
     for release_id in range(1, files // FILES_PER_RELEASE + 1):
         category = ("movies", "tv", "audio")[release_id % 3]

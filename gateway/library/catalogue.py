@@ -10,6 +10,7 @@ from __future__ import annotations
 import threading
 import weakref
 from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import replace
 from functools import partial
 from typing import Any
 
@@ -24,6 +25,7 @@ from gateway.library.offsets import LearnedOffsets
 from gateway.library.publishing import publish
 from gateway.library.schema import file_numbers, files, posted_files, releases
 from gateway.nzb.extents import PartTable, Run
+from gateway.streams.decrypt import CipheredLayout, FileLayout
 from gateway.streams.layout import Layout
 
 _PAGE = 1000  # releases read at once; between pages no transaction is open
@@ -196,7 +198,7 @@ class Library:
 
     # Streaming -----------------------------------------------------------------------------
 
-    def layout(self, file_id: str) -> Layout:
+    def layout(self, file_id: str) -> FileLayout:
         """Return where the bytes of a file lie; what a stream learns in it is kept.
 
         Raises NotInLibrary.
@@ -207,16 +209,24 @@ class Library:
             ).one_or_none()
             if row is None:
                 raise NotInLibrary(f"no file has the id {file_id!r} (any more)")
-            runs = packing.unpack_runs(row.runs)
-            ids = self._posted_ids(tx, row.release_id, {run.posted for run in runs})
+            stretches = packing.unpack_stretches(row.runs)
+            ordinals = {run.posted for one in stretches for run in one.runs}
+            ids = self._posted_ids(tx, row.release_id, ordinals)
             tables = self._load_tables(tx, ids.values())
         index = {ordinal: number for number, ordinal in enumerate(ids)}
         posted_ids = tuple(ids.values())
-        return Layout(
-            [Run(index[run.posted], run.offset, run.length) for run in runs],
-            [tables[posted_id] for posted_id in posted_ids],
-            learned=partial(self._note, posted_ids, tables),
-        )
+        numbered = [
+            replace(
+                one,
+                runs=tuple(Run(index[run.posted], run.offset, run.length) for run in one.runs),
+            )
+            for one in stretches
+        ]
+        of_layout = [tables[posted_id] for posted_id in posted_ids]
+        learned = partial(self._note, posted_ids, tables)
+        if any(one.cipher for one in numbered):
+            return CipheredLayout(numbered, of_layout, learned=learned)
+        return Layout([run for one in numbered for run in one.runs], of_layout, learned=learned)
 
     def remember(self, posted_id: int, table: PartTable) -> None:
         """Store the offsets that *table* has learned, now."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
+from gateway.nzb.archive import Stretch
 from gateway.nzb.extents import PartTable, Run
 
 
@@ -17,17 +18,18 @@ class NewPosted:
 
 @dataclass(frozen=True, slots=True)
 class NewFile:
-    """A file that is to be published: *runs* number the release's `posted` from 0.
+    """A file that is to be published, which is *runs* put together, then *stretches*.
 
-    *folder* is "" or "a/b" within the release; *modified*, in seconds since 1970, is the
-    release's time of creation if None.
+    They number the release's `posted` from 0. *folder* is "" or "a/b" within the release;
+    *modified*, in seconds since 1970, is the release's time of creation if None.
     """
 
     name: str
     size: int
-    runs: tuple[Run, ...]
+    runs: tuple[Run, ...] = ()
     folder: str = ""
     modified: float | None = None
+    stretches: tuple[Stretch, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

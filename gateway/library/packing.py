@@ -1,12 +1,13 @@
-"""How the library keeps what would be many rows: documents, part tables and runs, as bytes."""
+"""How the library keeps what would be many rows: documents, part tables, stretches, as bytes."""
 
 from __future__ import annotations
 
 import struct
 import zlib
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 from gateway.errors import StorageError
+from gateway.nzb.archive import Cipher, Stretch
 from gateway.nzb.extents import PartTable, Run
 
 # A part table of 50 GB is read within milliseconds as long as it need not be inflated. Message-ids
@@ -15,7 +16,12 @@ from gateway.nzb.extents import PartTable, Run
 _INFLATED_BYTES_PER_PART = 60
 _ZLIB_HEAD = 0x78  # a packed table begins with its version, 1
 _RUN = struct.Struct("<IQQ")
-_RUNS_VERSION = b"\x01"
+# Version 1 is runs and nothing else: what is not encrypted. Version 2 is stretches: how many runs
+# each has, its length, what it skips, and how long its key is; then the key and the iv, if it has
+# one, and its runs.
+_RUNS, _STRETCHES = b"\x01", b"\x02"
+_STRETCH = struct.Struct("<IQQB")
+_IV = 16
 
 
 def pack_document(document: bytes) -> bytes:
@@ -48,17 +54,54 @@ def unpack_table(packed: bytes) -> PartTable:
         raise StorageError(f"a stored part table is damaged: {error}") from error
 
 
-def pack_runs(runs: Sequence[Run]) -> bytes:
-    """Return *runs* as bytes, 20 for each."""
-    packed = (_RUN.pack(run.posted, run.offset, run.length) for run in runs)
-    return _RUNS_VERSION + b"".join(packed)
+def pack_stretches(stretches: Sequence[Stretch]) -> bytes:
+    """Return *stretches* as bytes: 20 for each run, and 21 to 69 for each that is encrypted."""
+    if all(one.cipher is None and not one.skip for one in stretches):
+        return _RUNS + b"".join(_pack_runs(one.runs) for one in stretches)
+    packed = [_STRETCHES]
+    for one in stretches:
+        key, iv = one.cipher or (b"", b"")
+        packed.append(_STRETCH.pack(len(one.runs), one.length, one.skip, len(key)) + key + iv)
+        packed.append(_pack_runs(one.runs))
+    return b"".join(packed)
 
 
-def unpack_runs(packed: bytes) -> tuple[Run, ...]:
-    """Return the runs that `pack_runs` made these bytes of. Raises StorageError."""
+def _pack_runs(runs: Sequence[Run]) -> bytes:
+    return b"".join(_RUN.pack(run.posted, run.offset, run.length) for run in runs)
+
+
+def unpack_stretches(packed: bytes) -> tuple[Stretch, ...]:
+    """Return what `pack_stretches` made these bytes of; neighbours not encrypted may be one.
+
+    Raises StorageError.
+    """
     try:
-        if packed[:1] != _RUNS_VERSION:
+        if packed[:1] == _RUNS:
+            runs = _unpack_runs(packed[1:])
+            return (Stretch(runs, sum(run.length for run in runs)),) if runs else ()
+        if packed[:1] != _STRETCHES:
             raise struct.error(f"version {packed[:1]!r}")
-        return tuple(Run(*fields) for fields in _RUN.iter_unpack(packed[1:]))
+        return tuple(_unpack_stretches(packed))
     except struct.error as error:
         raise StorageError(f"stored runs of {len(packed)} bytes are damaged: {error}") from error
+
+
+def _unpack_stretches(packed: bytes) -> Iterator[Stretch]:
+    at = len(_STRETCHES)
+    while at < len(packed):
+        count, length, skip, key_size = _STRETCH.unpack_from(packed, at)
+        at += _STRETCH.size
+        cipher = None
+        if key_size:
+            key, iv = struct.unpack_from(f"{key_size}s{_IV}s", packed, at)
+            at += key_size + _IV
+            cipher = Cipher(key, iv)
+        runs = _unpack_runs(packed[at : at + count * _RUN.size])
+        at += count * _RUN.size
+        if len(runs) != count:
+            raise struct.error(f"{len(runs)} of {count} runs")
+        yield Stretch(runs, length, skip, cipher)
+
+
+def _unpack_runs(packed: bytes) -> tuple[Run, ...]:
+    return tuple(Run(*fields) for fields in _RUN.iter_unpack(packed))

@@ -13,15 +13,17 @@ from sqlalchemy.engine import Connection
 from gateway.library import packing
 from gateway.library.entries import NewFile, NewRelease, Release
 from gateway.library.schema import checks, file_numbers, files, posted_files, releases
+from gateway.nzb.archive import Stretch
 from gateway.nzb.names import numbered, safe_name, safe_path
+from gateway.nzb.stretches import check, merged
 
 
 def publish(tx: Connection, new: NewRelease) -> Release:
     """Add *new* within *tx*; it can be seen once that is committed.
 
     All names are made safe. A release whose name the category has already becomes "name (2)",
-    likewise a file whose name its folder has. Raises ValueError when the runs of a file do not
-    lie within its posted files or do not sum to its size.
+    likewise a file whose name its folder has. Raises ValueError when what a file is made of does
+    not lie within its posted files or does not sum to its size.
     """
     category = safe_name(new.category)
     name = _free_name(tx, category, safe_name(new.name))
@@ -95,14 +97,7 @@ def _placed(new: Iterable[NewFile]) -> Iterator[tuple[str, str, NewFile]]:
 def _file_row(
     release_id: int, created: float, folder: str, name: str, file: NewFile, sizes: Sequence[int]
 ) -> dict[str, object]:
-    for run in file.runs:
-        if run.length < 0 or not 0 <= run.offset <= sizes[run.posted] - run.length:
-            raise ValueError(
-                f"{run.length} bytes at {run.offset} of {file.name!r} are not within posted file "
-                f"{run.posted} of {sizes[run.posted]} bytes"
-            )
-    if sum(run.length for run in file.runs) != file.size:
-        raise ValueError(f"the runs of {file.name!r} do not make its {file.size} bytes")
+    stretches = _stretches(file, sizes)
     file_id = secrets.token_hex(16)
     tag = hashlib.sha256(f"{file_id} {file.size} {created}".encode()).hexdigest()[:32]
     return {
@@ -113,5 +108,23 @@ def _file_row(
         "size": file.size,
         "modified": created if file.modified is None else file.modified,
         "etag": tag,
-        "runs": packing.pack_runs(file.runs),
+        "runs": packing.pack_stretches(stretches),
     }
+
+
+def _stretches(file: NewFile, sizes: Sequence[int]) -> tuple[Stretch, ...]:
+    """Return what *file* is made of, in as few runs as show it. Raises ValueError if it is not."""
+    of_runs = (Stretch(file.runs, sum(run.length for run in file.runs)),) if file.runs else ()
+    stretches = of_runs + file.stretches
+    for run in (run for stretch in stretches for run in stretch.runs):
+        size = sizes[run.posted] if 0 <= run.posted < len(sizes) else 0
+        if not 0 <= run.offset <= size - run.length:
+            raise ValueError(
+                f"{run.length} bytes at {run.offset} of {file.name!r} are not within posted file "
+                f"{run.posted} of {size} bytes"
+            )
+    try:
+        check(stretches, file.size)
+    except ValueError as exc:
+        raise ValueError(f"what {file.name!r} is made of does not make it: {exc}") from exc
+    return merged(stretches)

@@ -5,8 +5,8 @@ here, and a test keeps the two equal. What is large lies in the last column of i
 then reads the columns before it without touching the pages that it spills over.
 
 Packed columns: `nzb` is the document, compressed by zlib; `posted_files.parts` a
-`gateway.nzb.extents.PartTable` and `files.runs` a chain of `Run`s, as `gateway.library.packing`
-writes them. Times are seconds since 1970 (UTC), sizes bytes.
+`gateway.nzb.extents.PartTable` and `files.runs` a chain of `gateway.nzb.archive.Stretch`es, as
+`gateway.library.packing` writes them. Times are seconds since 1970 (UTC), sizes bytes.
 """
 
 from __future__ import annotations

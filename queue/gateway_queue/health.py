@@ -13,7 +13,7 @@ from typing import Protocol
 
 from gateway.library.health import Findings, holes
 from gateway.nzb.extents import Part
-from gateway.streams.layout import Layout
+from gateway.streams.decrypt import FileLayout
 from gateway.usenet.articles import Verdict
 from gateway.usenet.workload import Reservation, Workload, scope
 from gateway_queue.ticket import Ticket
@@ -61,7 +61,7 @@ class Examiner:
         self._clock = clock
 
     def examine(
-        self, layout: Layout, ticket: Ticket, progress: Callable[[int, int], None]
+        self, layout: FileLayout, ticket: Ticket, progress: Callable[[int, int], None]
     ) -> Findings:
         """Return what is found of the file of *layout*, under the reservation for checks.
 
@@ -77,7 +77,7 @@ class Examiner:
 
     def _examine(
         self,
-        layout: Layout,
+        layout: FileLayout,
         places: Iterator[Place],
         total: int,
         ticket: Ticket,

@@ -20,7 +20,7 @@ import pytest
 from gateway.demo import NewsServer, Post, Shape, make_post
 from gateway.library.catalogue import Library
 from gateway.library.database import Database
-from gateway.streams.layout import Layout
+from gateway.streams.decrypt import FileLayout
 from gateway.streams.streams import Streams
 from gateway.usenet.client import Account, UsenetClient
 from gateway.usenet.policy import Policy
@@ -67,7 +67,7 @@ class House:
             assert time.monotonic() < deadline, self.usenet.pools["main"].permits.snapshot()
             threading.Event().wait(0.01)
 
-    def layout(self, release: str) -> Layout:
+    def layout(self, release: str) -> FileLayout:
         entry = self.library.file("movies", release, WATCHED.files[0].name)
         assert entry is not None
         return self.library.layout(entry.id)
@@ -98,7 +98,7 @@ def built(server: NewsServer, policy: Policy, folder: Path) -> Iterator[House]:
         yield House(usenet, streams, library, store, Queue(store, processor))
 
 
-def watch(house: House, layout: Layout, enough: threading.Event) -> int:
+def watch(house: House, layout: FileLayout, enough: threading.Event) -> int:
     """Watch the film to its end, and again until it is *enough*; return how often."""
     times = 0
     while not (times and enough.is_set()):
@@ -111,7 +111,7 @@ def watch(house: House, layout: Layout, enough: threading.Event) -> int:
     return times
 
 
-def check(house: House, layout: Layout, enough: threading.Event) -> int:
+def check(house: House, layout: FileLayout, enough: threading.Event) -> int:
     """Check the film, and again until it is *enough*; return how often."""
     examiner, times = Examiner(house.usenet.source, providers=1), 0
     while not (times and enough.is_set()):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import threading
 from collections.abc import Callable
+from typing import Any
 
 import pytest
 import sqlalchemy as sa
@@ -13,9 +14,12 @@ from gateway.errors import NotInLibrary, StorageError
 from gateway.library import schema
 from gateway.library.catalogue import Library
 from gateway.library.database import Database
-from gateway.library.entries import Folder, NewFile, NewPosted, NewRelease, Release
+from gateway.library.entries import FileEntry, Folder, NewFile, NewPosted, NewRelease, Release
+from gateway.nzb.archive import Cipher, Stretch
 from gateway.nzb.extents import PartTable, Run
 from gateway.nzb.names import safe_name
+from gateway.streams.decrypt import CipheredLayout
+from gateway.streams.layout import Layout
 
 MakeRelease = Callable[..., NewRelease]
 Publish = Callable[..., Release]
@@ -283,13 +287,19 @@ def archive(volumes: int, *, name: str = "Film") -> NewRelease:
     return NewRelease("movies", name, 1.0, b"", posted, files)
 
 
+def plain(library: Library, file: FileEntry) -> Layout:
+    layout = library.layout(file.id)
+    assert isinstance(layout, Layout)
+    return layout
+
+
 def test_a_layout_leads_from_an_offset_to_an_article(library: Library, publish: Publish) -> None:
     release = publish(archive(3))
     film = library.file("movies", "Film", "film.mkv")
     assert film is not None
     assert film.modified == 5.0
     assert library.entries(release).files[0] == film
-    layout = library.layout(film.id)
+    layout = plain(library, film)
     assert layout.size == 160
     piece = layout.locate(100)
     assert piece.extent.part.message_ids == ("2.1@x",)
@@ -303,9 +313,70 @@ def test_an_archive_may_have_more_volumes_than_a_statement_takes_variables(
     publish(archive(3000))
     film = library.file("movies", "Film", "film.mkv")
     assert film is not None
-    layout = library.layout(film.id)
+    layout = plain(library, film)
     assert layout.size == 80 * 2999
     assert layout.locate(layout.size - 1).extent.part.message_ids == ("2999.3@x",)
+
+
+SECRET = Cipher(b"sixteen letters!" * 2, bytes(16))
+
+
+def encrypted(**changes: Any) -> NewRelease:
+    """Give a release of one film in three volumes of 100 bytes, of which 80 are ciphertext."""
+    runs = tuple(Run(number, 10, 80) for number in range(1, 4))
+    film = NewFile("film.mkv", 230, stretches=(Stretch(runs, 230, 0, SECRET),))
+    return dataclasses.replace(archive(4), files=(dataclasses.replace(film, **changes),))
+
+
+def test_an_encrypted_file_is_stored_with_its_key_and_found_again(
+    url: str, database: Database, publish: Publish
+) -> None:
+    release = publish(encrypted())
+    database.close()
+    database = Database(url)
+    library = Library(database)
+    (film,) = library.entries(release).files
+    layout = library.layout(film.id)
+    assert isinstance(layout, CipheredLayout)
+    assert layout.size == film.size == 230
+    assert layout.section(0).cipher == SECRET
+    # Posted files are numbered among those that it has bytes of, as those of plain files are.
+    assert layout.touched() == [(number, range(4)) for number in range(3)]
+    assert layout.article(1, 3).message_ids == ("2.3@x",)
+    database.close()
+
+
+def test_no_key_is_told() -> None:
+    told = repr(encrypted())
+    assert "AES-256-CBC" in told
+    assert "sixteen" not in told
+
+
+def test_only_the_runs_that_a_file_takes_are_kept(library: Library, publish: Publish) -> None:
+    runs = tuple(Run(number, 0, 100) for number in range(1, 4))
+    pieces = (Stretch(runs, 30, 130), Stretch(runs, 5, 250))
+    (file,) = library.entries(publish(encrypted(size=35, stretches=pieces))).files
+    assert plain(library, file).touched() == [(0, range(1, 3)), (1, range(2, 3))]
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"size": 231},
+        {"size": 240, "stretches": (Stretch((Run(1, 10, 80), Run(2, 10, 79)), 150, 0, SECRET),)},
+        {"size": 160, "stretches": (Stretch((Run(1, 10, 80), Run(2, 10, 80)), 160, 1, SECRET),)},
+        {"size": 10, "stretches": (Stretch((Run(4, 10, 80),), 10, 0, SECRET),)},
+        {"size": 10, "stretches": (Stretch((Run(-1, 10, 80),), 10, 0, SECRET),)},
+        {"size": 10, "stretches": (Stretch((Run(1, 90, 16),), 10, 0, SECRET),)},
+        {"size": -1, "stretches": (Stretch((Run(1, 0, 16),), -1, 0, SECRET),)},
+    ],
+)
+def test_stretches_that_do_not_make_the_file_are_refused(
+    publish: Publish, database: Database, changes: dict[str, Any]
+) -> None:
+    with pytest.raises(ValueError, match=r"film\.mkv"):
+        publish(encrypted(**changes))
+    assert rows(database) == [0, 0, 0]
 
 
 def irregular() -> NewRelease:
@@ -324,7 +395,7 @@ def test_what_one_stream_learns_all_streams_know_and_a_restart_does(
     tail = library.file("movies", "Film", "tail")
     assert film is not None
     assert tail is not None
-    layout, other = library.layout(film.id), library.layout(tail.id)
+    layout, other = plain(library, film), plain(library, tail)
     layout.learn(layout.locate(399), 350, 400)
     assert other.locate(0).exact
     assert other.locate(0).article == 50
@@ -332,7 +403,7 @@ def test_what_one_stream_learns_all_streams_know_and_a_restart_does(
     database.close()
     again = Database(url)
     reopened = Library(again)
-    piece = reopened.layout(film.id).locate(399)
+    piece = plain(reopened, film).locate(399)
     assert piece.exact
     assert (piece.extent.part.begin, piece.extent.part.end) == (350, 400)
     reopened.close()
@@ -351,7 +422,7 @@ def test_remember_stores_offsets_at_once(
     library.remember(posted_id, posted.table)
     film = Library(database).file("movies", "Film", "film.mkv")
     assert film is not None
-    assert Library(database).layout(film.id).locate(122).exact
+    assert plain(Library(database), film).locate(122).exact
 
 
 def test_a_post_never_gets_the_articles_of_one_that_was_removed(
@@ -360,10 +431,10 @@ def test_a_post_never_gets_the_articles_of_one_that_was_removed(
     old = publish(archive(2))
     first = library.file("movies", "Film", "first.bin")
     assert first is not None
-    held = library.layout(first.id)  # keeps its table in memory, known by the id of its row
+    held = plain(library, first)  # keeps its table in memory, known by the id of its row
     library.remove(old)
     new = publish("other.mkv")
-    layout = library.layout(library.entries(new).files[0].id)
+    layout = plain(library, library.entries(new).files[0])
     assert held.locate(0).extent.part.message_ids == ("0.0@x",)
     assert layout.locate(0).extent.part.message_ids == ("0.0@Film",)
 
@@ -378,11 +449,11 @@ def test_a_damaged_row_is_an_error_in_words(
         tx.execute(sa.update(schema.posted_files).values(parts=damage))
         tx.execute(sa.update(schema.releases).values(nzb=damage))
     with pytest.raises(StorageError, match="a stored part table is damaged"):
-        library.layout(film.id)
+        plain(library, film)
     with pytest.raises(StorageError, match="a stored NZB is damaged"):
         library.nzb(release)
     with database.begin() as tx:
         tx.execute(sa.update(schema.files).values(runs=damage))
     if damage != b"\x01":
         with pytest.raises(StorageError, match=r"stored runs of .* bytes are damaged"):
-            library.layout(film.id)
+            plain(library, film)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import random
 import string
+import struct
 import uuid
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -14,10 +15,12 @@ import sqlalchemy as sa
 from hypothesis import given
 from hypothesis import strategies as st
 
+from gateway.errors import StorageError
 from gateway.library import packing, schema
 from gateway.library.catalogue import Library
 from gateway.library.database import Database
 from gateway.library.entries import NewFile, NewPosted, NewRelease, Release
+from gateway.nzb.archive import Cipher, Stretch
 from gateway.nzb.document import parse
 from gateway.nzb.extents import PartTable, Run
 
@@ -92,9 +95,43 @@ def test_a_segment_takes_at_most_100_bytes_on_the_disk_in_all(
 
 @given(st.lists(st.builds(Run, *[st.integers(0, 2**32 - 1)] + [st.integers(0, 2**63 - 1)] * 2)))
 def test_runs_are_unpacked_as_they_were_packed(runs: list[Run]) -> None:
-    packed = packing.pack_runs(runs)
-    assert packing.unpack_runs(packed) == tuple(runs)
-    assert len(packed) == 1 + 20 * len(runs)
+    whole = (Stretch(tuple(runs), sum(run.length for run in runs)),) if runs else ()
+    packed = packing.pack_stretches(whole)
+    assert packing.unpack_stretches(packed) == whole
+    assert packed == b"\1" + b"".join(  # as libraries have them from before there were stretches
+        struct.pack("<IQQ", run.posted, run.offset, run.length) for run in runs
+    )
+
+
+CIPHERS = st.builds(
+    Cipher, st.sampled_from([b"k" * 16, b"l" * 32]), st.binary(min_size=16, max_size=16)
+)
+RUNS = st.builds(Run, *[st.integers(0, 2**32 - 1)] + [st.integers(0, 2**63 - 1)] * 2)
+
+
+@given(
+    st.lists(
+        st.builds(
+            Stretch,
+            st.lists(RUNS, max_size=3).map(tuple),
+            st.integers(0, 2**63),
+            st.integers(1, 2**63),
+            st.none() | CIPHERS,
+        ),
+        min_size=1,
+    ),
+    st.data(),
+)
+def test_stretches_are_unpacked_as_they_were_packed(
+    stretches: list[Stretch], data: st.DataObject
+) -> None:
+    packed = packing.pack_stretches(stretches)
+    assert packing.unpack_stretches(packed) == tuple(stretches)
+    if stretches[0].runs:
+        with pytest.raises(StorageError, match="are damaged"):
+            packing.unpack_stretches(packed[: data.draw(st.integers(2, len(packed) - 1))][:22])
+    with pytest.raises(StorageError, match="version b'\\\\x03'"):
+        packing.unpack_stretches(b"\3" + packed[1:])
 
 
 @given(st.integers(1, 50), st.integers(1, 200), st.booleans())

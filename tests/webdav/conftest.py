@@ -31,7 +31,7 @@ from gateway.library.database import Database
 from gateway.library.entries import NewFile, NewPosted, NewRelease
 from gateway.library.ports import QueuedDocument
 from gateway.nzb.extents import PartTable, Run
-from gateway.streams.layout import Layout
+from gateway.streams.decrypt import FileLayout
 from gateway_webdav.face import make_webdav_app
 
 CREATED = 1_788_265_815.75  # 2026-09-01T12:30:15Z
@@ -83,7 +83,7 @@ class FakeStreams:
     opened: list[FakeStream] = field(default_factory=list)
     before_read: Callable[[FakeStream], object] = lambda _: None
 
-    def open(self, layout: Layout, *, stop: int | None = None, name: str = "") -> FakeStream:
+    def open(self, layout: FileLayout, *, stop: int | None = None, name: str = "") -> FakeStream:
         stream = FakeStream(self, layout.size, layout.size if stop is None else stop)
         self.opened.append(stream)
         return stream

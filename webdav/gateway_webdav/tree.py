@@ -13,7 +13,7 @@ from typing import Protocol, TypeAlias
 
 from gateway.library.entries import FileEntry, Release
 from gateway.library.entries import Folder as Content
-from gateway.streams.layout import Layout
+from gateway.streams.decrypt import FileLayout
 from gateway_webdav.media_types import media_type
 
 
@@ -68,7 +68,7 @@ class Stream(Reader, Protocol):
 class StreamOpener(Protocol):
     """`gateway.streams.Streams`, as far as this package needs it."""
 
-    def open(self, layout: Layout, *, stop: int | None = None, name: str = "") -> Stream: ...
+    def open(self, layout: FileLayout, *, stop: int | None = None, name: str = "") -> Stream: ...
 
 
 class Catalogue(Protocol):
@@ -84,7 +84,7 @@ class Catalogue(Protocol):
 
     def file(self, category: str, release: str, path: str) -> FileEntry | None: ...
 
-    def layout(self, file_id: str) -> Layout: ...
+    def layout(self, file_id: str) -> FileLayout: ...
 
 
 class LibraryTree:
