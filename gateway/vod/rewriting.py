@@ -19,7 +19,8 @@ MAX_ID = 999_999_999  # what is above names the library's own
 _CONTROL = re.compile(r"[\x00-\x1f\x7f\u0085\u2028\u2029\ud800-\udfff]+")
 _DATE = re.compile(r"(?:19|20)\d\d-(?:0[1-9]|1[0-2])-(?:0[1-9]|[12]\d|3[01])")
 _EXTENSION = re.compile(r"[A-Za-z0-9]{1,10}")
-_MIN_WORD = 6  # a shorter password is looked for in addresses only: it may be a word
+_SEPARATORS = re.compile(r"[/?=&:@;,]+")
+_MIN_WORD = 6  # a shorter password is looked for as a part of addresses only: it may be a word
 
 
 class Rewriting:
@@ -27,36 +28,37 @@ class Rewriting:
 
     def __init__(self, profiles: Iterable[Profile]) -> None:
         hosts: set[str] = set()
-        self._names: set[str] = set()
+        names: set[str] = set()
         passwords: set[str] = set()
         for profile in profiles:
             hosts |= {urlsplit(profile.url).netloc.lower(), urlsplit(profile.url).hostname or ""}
-            self._names |= {profile.username.lower(), quote(profile.username, safe="").lower()}
+            names |= {profile.username.lower(), quote(profile.username, safe="").lower()}
             passwords |= {profile.password.lower(), quote(profile.password, safe="").lower()}
-        # Longer ones first would change nothing: any of them is enough.
-        self._hosts = hosts - {""}
-        self._passwords = passwords - {""}
-        self._words = self._hosts | {word for word in self._passwords if len(word) >= _MIN_WORD}
+        self._names, self._passwords = names, passwords
+        long = {word for word in passwords if len(word) >= _MIN_WORD}
+        self._words = (hosts | long) - {""}
 
     def text(self, value: Any) -> str:
         """Return *value* as one line of text; "" if it is none, or tells too much."""
         if isinstance(value, bool) or not isinstance(value, str | int | float):
             return ""
         text = _CONTROL.sub(" ", str(value)).strip()
-        low = text.lower()
-        if "://" in low:
-            return "" if self._leads_to_provider(low) else text
-        return "" if any(word in low for word in self._words) else text
+        return "" if self._tells(text.lower()) else text
 
     def link(self, value: Any) -> str:
         """Return *value* if it is an address of a picture elsewhere, otherwise ""."""
         text = self.text(value)
         return text if text.lower().startswith(("http://", "https://")) else ""
 
-    def _leads_to_provider(self, low: str) -> bool:
-        if any(word in low for word in self._hosts | self._passwords):
+    def _tells(self, low: str) -> bool:
+        """Say whether text in small letters holds a provider's address, or a login with it."""
+        if any(word in low for word in self._words):
             return True
-        return any(name in re.split(r"[/?=&:@]", low) for name in self._names)
+        if "/" not in low and "=" not in low:
+            return False  # a user may be called bob, and a film be about one
+        parts = set(_SEPARATORS.split(low))
+        named, opened = parts & self._names, parts & self._passwords
+        return bool(named or opened) if "://" in low else bool(named and opened)
 
     def movie(self, said: Mapping[str, Any]) -> dict[str, Any] | None:
         """Return a film of get_vod_streams, None if it has no number to be asked for by."""

@@ -310,6 +310,11 @@ def test_what_leads_to_the_provider_is_left_out(rewriting: Rewriting) -> None:
     ):
         assert rewriting.link(leak) == ""
     assert rewriting.text("ask bob the builder") == "ask bob the builder"
+    short = Rewriting([Profile("main", "http://p.example", "bob", "12")])
+    assert short.link("https://image.example/1234/12.jpg") == "https://image.example/1234/12.jpg"
+    assert short.link("https://image.example/12/1.jpg") == ""
+    assert short.text("12 Monkeys / bob") == "12 Monkeys / bob"
+    assert short.text("see /movie/bob/12/1.mkv") == ""
     assert rewriting.text("see p.example for more") == ""
     assert rewriting.text("the password is HUNTER22") == ""
 
