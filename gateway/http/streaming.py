@@ -82,9 +82,9 @@ class StreamingBody:
         end: Callable[[], object],
     ) -> None:
         self.connection = connection
-        self.end = end  # closes what the response owns
         self._bodies = bodies
         self._suspend = suspend
+        self._end: Callable[[], object] | None = end
         # Re-entrant, as all locks that `close` takes: the collector may call it anywhere.
         self._changed = threading.Condition(threading.RLock())
         self._pace = Pace.MAKING
@@ -135,9 +135,10 @@ class StreamingBody:
 
         To be called once after each Verdict.SUSPEND; the body is asked for nothing meanwhile.
         """
+        suspend = self._suspend
         try:
-            if self._suspend is not None:
-                self._suspend()
+            if suspend is not None:
+                suspend()
         except Exception:
             logger.exception("suspending a stream failed")
         finally:
@@ -151,10 +152,17 @@ class StreamingBody:
         if self.connection is not None:
             self.connection.abort(self)
 
+    def end(self) -> None:
+        """Close what the response owns, this among it. From any thread."""
+        if (end := self._end) is not None:
+            end()
+
     def close(self) -> None:
         with self._changed:
             self._pace = Pace.ENDED
             self._changed.notify_all()
+        # Both lead to what the response owned: not to wait for the collector with an article.
+        self._suspend = self._end = None
         if self.connection is not None:
             self.connection.unwatch(self)
         self._bodies.discard(self)

@@ -195,20 +195,19 @@ class Watchdog:
 
     def _run(self, poller: Poller) -> None:
         while self._thread is not None:
-            with self._lock:
-                watches = list(self._watches.values())
-                self._until = min((watch.due for watch in watches), default=math.inf)
-            timeout_s = None
-            if self._until < math.inf:
-                timeout_s = max(0.0, self._until - time.monotonic())
-            for fd in poller.wait(timeout_s):
+            for fd in poller.wait(self._timeout_s()):
                 self._hung_up(fd)
-            for watch in self._due():
-                self._look(watch)
+            self._look_at_due()
         with self._lock:
             self._poller = None
             self._watches.clear()
             poller.close()
+
+    def _timeout_s(self) -> float | None:
+        with self._lock:
+            dues = [watch.due for watch in list(self._watches.values())]
+            self._until = min(dues, default=math.inf)
+            return max(0.0, self._until - time.monotonic()) if dues else None
 
     def _hung_up(self, fd: int) -> None:
         with self._lock:
@@ -227,24 +226,22 @@ class Watchdog:
             self.hang_ups += 1
         self._abort(watch.stream)
 
-    def _due(self) -> list[_Watch]:
+    def _look_at_due(self) -> None:
         now = time.monotonic()
         with self._lock:
             due = [watch for watch in list(self._watches.values()) if watch.due <= now]
             for watch in due:
                 watch.due = now + self._step_s
-        return due
-
-    def _look(self, watch: _Watch) -> None:
-        match watch.stream.look(self._suspend_s, self._abandon_s):
-            case Verdict.SUSPEND:
-                self.suspensions += 1
-                watch.stream.suspend()
-            case Verdict.ABANDON:
-                self.abandoned += 1
-                self._abort(watch.stream)
-            case Verdict.NOTHING:
-                pass
+        for watch in due:
+            match watch.stream.look(self._suspend_s, self._abandon_s):
+                case Verdict.SUSPEND:
+                    self.suspensions += 1
+                    watch.stream.suspend()
+                case Verdict.ABANDON:
+                    self.abandoned += 1
+                    self._abort(watch.stream)
+                case Verdict.NOTHING:
+                    pass
 
     def _abort(self, stream: StreamingBody) -> None:
         try:

@@ -7,6 +7,7 @@ import http.client
 import logging
 import threading
 import time
+import weakref
 from collections.abc import Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
@@ -185,6 +186,26 @@ def test_a_stream_beyond_the_limit_is_refused_and_one_that_ends_makes_room() -> 
     for body in (second, third):
         body.close()  # type: ignore[attr-defined]
     assert streaming.active == 0
+
+
+def test_a_stream_that_has_ended_leaves_nothing_to_the_collector() -> None:
+    class Reader(Thing):
+        def suspend(self) -> None: ...
+
+    seen: list[weakref.ref[Reader]] = []
+
+    def app(environ: Environ, start_response: StartResponse) -> Iterable[Chunk]:
+        reader = scope_of(environ).own(Reader("film", []))
+        scope_of(environ).stream(reader.suspend)
+        seen.append(weakref.ref(reader))
+        return [b"x"]
+
+    gc.disable()
+    try:
+        assert list(call(app, {"gateway.connection": Pausable()})) == [b"x"]
+        assert seen[0]() is None
+    finally:
+        gc.enable()
 
 
 class Pausable:

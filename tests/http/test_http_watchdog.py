@@ -249,6 +249,29 @@ def test_a_hang_up_reported_too_late_does_not_hit_who_has_the_number_now(servers
         watchdog.stop()
 
 
+def test_a_cut_that_comes_after_its_response_does_not_hit_the_next_on_the_connection(
+    servers: Any, film: Film
+) -> None:
+    streams: list[StreamingBody] = []
+
+    class Kept(Film):
+        def _body(self, path: str, upstream: Upstream) -> Iterator[Chunk]:
+            streams.extend(self.streaming._active)
+            yield from super()._body(path, upstream)
+
+    kept = Kept(content=film.content)
+    client = servers.connect(kept.serve(servers))
+    client.get("/film")
+    assert client.response().read() == film.content
+    client.get("/hangs-later")
+    response = client.response()
+    assert response.read(1000) == film.content[:1000]
+    streams[0].abort()
+    assert not kept.opened[1].closed.is_set()
+    streams[-1].abort()
+    assert kept.opened[1].closed.is_set()
+
+
 KINDS = (
     "reset before the headers", "close before the headers", "reset after some bytes",
     "close after some bytes", "reset while it hangs", "close while it hangs", "empty", "raises",
