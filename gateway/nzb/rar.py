@@ -6,8 +6,7 @@ and under any names, of several sets at once (`rar_sets`).
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
-from functools import partial
+from collections.abc import Callable, Iterable, Sequence
 
 from gateway.errors import ImportFailed, IncompletePost, UnsupportedArchive, WrongPassword
 from gateway.nzb.archive import Cipher, Inner, Stretch, Volume
@@ -19,11 +18,18 @@ from gateway.nzb.rar_sets import RarSet, arrange
 _MOST_BLOCKS = 50_000  # of all volumes together: entries, and two to four blocks a volume
 _BLOCK = 16  # of AES, in bytes
 
+Ahead = Callable[[list[tuple[int, int]]], object]
 _File = list[tuple[int, Piece]]  # of one file, the pieces and the indexes of their volumes
 
 
-def read(volumes: Sequence[Volume], password: str | None) -> list[Inner]:
+def read(
+    volumes: Sequence[Volume], password: str | None, *, ahead: Ahead | None = None
+) -> list[Inner]:
     """Return the stored files of all the archives that *volumes* make.
+
+    What is read of each volume is its beginning, up to a file that goes on in the next. Where
+    that does not tell the order, the ends of many are looked at one after the other: *ahead* is
+    told before at which offset of which volume, for who can fetch all of them at once.
 
     Directories, links and older versions are left out. So are compressed files, as long as each
     is less than half as large as the largest file: a film's archive may hold a compressed .nfo.
@@ -35,7 +41,7 @@ def read(volumes: Sequence[Volume], password: str | None) -> list[Inner]:
     headers are damaged or contradict each other; and whatever the volumes' files raise.
     """
     keys = RarKeys(password)
-    files = [file for one in _arranged(volumes, keys) for file in _files(one)]
+    files = [file for one in _arranged(volumes, keys, ahead) for file in _files(one)]
     _refuse_compressed(files)
     return [_inner(file, keys) for file in files if _is_stored(file)]
 
@@ -46,25 +52,30 @@ def sets(volumes: Sequence[Volume], password: str | None) -> list[list[int]]:
     Indexes that are in no set are recovery volumes, or copies of others. Raises as `read` does,
     but for what a set lacks or holds.
     """
-    arranged = _arranged(volumes, RarKeys(password))
+    arranged = _arranged(volumes, RarKeys(password), None)
     return [[volume.index for volume in one.volumes] for one in arranged]
 
 
-def _arranged(volumes: Sequence[Volume], keys: RarKeys) -> list[RarSet]:
+def _arranged(volumes: Sequence[Volume], keys: RarKeys, ahead: Ahead | None) -> list[RarSet]:
+    def to_the_end(some: list[Headers]) -> list[Headers]:
+        if ahead is not None:
+            ahead([(one.index, one.end) for one in some])
+        return _headers(volumes, [one.index for one in some], keys, to_the_end=True)
+
+    return arrange(_headers(volumes, range(len(volumes)), keys), to_the_end)
+
+
+def _headers(
+    volumes: Sequence[Volume], indexes: Iterable[int], keys: RarKeys, *, to_the_end: bool = False
+) -> list[Headers]:
     left = _MOST_BLOCKS
     headers: list[Headers] = []
-    for index, volume in enumerate(volumes):
-        found = read_headers(volume, index, keys, limit=left)
+    for index in indexes:
+        found = read_headers(volumes[index], index, keys, limit=left, to_the_end=to_the_end)
         if found is not None:
             headers.append(found)
             left -= found.blocks
-    return arrange(headers, partial(_to_the_end, volumes, keys))
-
-
-def _to_the_end(volumes: Sequence[Volume], keys: RarKeys, headers: Headers) -> Headers:
-    volume = volumes[headers.index]
-    found = read_headers(volume, headers.index, keys, limit=_MOST_BLOCKS, to_the_end=True)
-    return found or headers
+    return headers
 
 
 def _files(archive: RarSet) -> Iterable[_File]:

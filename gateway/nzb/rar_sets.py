@@ -23,10 +23,11 @@ _BARE = re.compile(r"(.*)\.(\d{3,4})", re.DOTALL)
 _DIGITS = re.compile(r"(\d+)")
 _MOST_NAMED = 3  # of the missing volumes, in an error
 
+ToTheEnd = Callable[[list[Headers]], list[Headers]]
 _Cut = tuple[str, int | None] | None  # the file that is cut between two volumes
 
 
-@dataclass(slots=True)
+@dataclass(slots=True, eq=False)
 class RarSet:
     """The volumes of one archive in order, each with its number from 0. Some may be missing."""
 
@@ -69,23 +70,22 @@ class RarSet:
             absent.append(self.numbers[-1] + 1)
         some = [str(number + 1) for number in absent[:_MOST_NAMED]]
         more = " and more" if len(absent) > _MOST_NAMED else ""
-        which = f"volume {some[0]}" if len(some) == 1 else f"volumes {', '.join(some)}{more}"
-        if not some:
-            which = "the first volume"
-        return (
-            f'{which} of the RAR archive "{self.name}" missing: only {len(self.volumes)} are there'
-        )
+        which, verb = f"volumes {', '.join(some)}{more}", "are"
+        if len(some) < 2:
+            which, verb = f"volume {some[0]}" if some else "the first volume", "is"
+        there = len(self.volumes)
+        return f'{which} of the RAR archive "{self.name}" {verb} missing: only {there} are there'
 
     def add(self, volume: Headers, number: int) -> None:
         self.volumes.append(volume)
         self.numbers.append(number)
 
 
-def arrange(volumes: Sequence[Headers], to_the_end: Callable[[Headers], Headers]) -> list[RarSet]:
+def arrange(volumes: Sequence[Headers], to_the_end: ToTheEnd) -> list[RarSet]:
     """Return the sets that *volumes* make, in the order of their first volumes.
 
-    *to_the_end* is called for those whose number only the end block can tell; it returns them
-    with what stands there.
+    *to_the_end* is called, at most once, with those whose number only the end block can tell; it
+    returns them with what stands there.
     """
     sets = [RarSet([one], [0]) for one in volumes if not _is_part(one)]
     parts = _unique([one for one in volumes if _is_part(one)])
@@ -194,12 +194,12 @@ def _agrees(cluster: RarSet) -> bool:
 # By headers ----------------------------------------------------------------------------------
 
 
-def _by_number(
-    volumes: Sequence[Headers], to_the_end: Callable[[Headers], Headers]
-) -> list[RarSet]:
-    looked = [one if one.number is not None else to_the_end(one) for one in volumes]
+def _by_number(volumes: Sequence[Headers], to_the_end: ToTheEnd) -> list[RarSet]:
+    numbered = [one for one in volumes if one.number is not None]
+    unnumbered = [one for one in volumes if one.number is None]
+    looked = to_the_end(unnumbered) if unnumbered else []
+    numbered += [one for one in looked if one.number is not None]
     numberless = [one for one in looked if one.number is None]
-    numbered = [one for one in looked if one.number is not None]
     names = Counter(_named(one.name) for one in numberless)
     stems = Counter(_named(one.name)[0] for one in numberless)
     chained: list[Headers] = []

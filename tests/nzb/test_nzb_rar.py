@@ -459,3 +459,20 @@ def test_headers_alone_are_read_when_names_say_nothing(write: Writer) -> None:
     volumes = volumes_of(nameless(write([Entry("film.mkv", NOISE * 10)], Options(10_000))))
     rar.read(volumes, None)
     assert max(counter(volume).read_bytes for volume in volumes) < 800
+
+
+def test_the_ends_that_will_be_read_are_told_before() -> None:
+    volumes = volumes_of(nameless(rar4([Entry("film.mkv", NOISE)], IN_VOLUMES)))
+    told: list[list[tuple[int, int]]] = []
+
+    def ahead(places: list[tuple[int, int]]) -> None:
+        assert not any(counter(volumes[index]).furthest > place for index, place in places)
+        told.append(places)
+
+    rar.read(volumes, None, ahead=ahead)
+    [places] = told
+    assert len(places) == len(volumes) - 2  # the first says that it is, the last is read anyway
+    assert all(volumes[index].size - place < 30 for index, place in places)
+    rar.read(volumes_of(rar4(ENTRIES, IN_VOLUMES)), None, ahead=told.append)
+    rar.read(volumes_of(nameless(rar5(ENTRIES, IN_VOLUMES))), None, ahead=told.append)
+    assert len(told) == 1
