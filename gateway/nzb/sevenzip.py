@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import stat
 from collections.abc import Iterable, Iterator, Sequence
+from itertools import repeat
 from typing import Any, BinaryIO
 
 from gateway.errors import ImportFailed, UnsupportedArchive, WrongPassword
@@ -15,9 +16,10 @@ from gateway.nzb.cbc import BLOCK, decrypt
 from gateway.nzb.nesting import row_of, view
 from gateway.nzb.sevenzip_header import Header, read_header
 from gateway.nzb.sevenzip_keys import Keys
-from gateway.nzb.sevenzip_streams import AES, COPY, Packed, refusal
+from gateway.nzb.sevenzip_streams import AES, COPY, Packed, method_name
 from gateway.nzb.stretches import Chain, take
 
+_Content = tuple[Stretch, int | None] | None  # a file's bytes and their CRC; None: compressed
 _DIRECTORY = 0x10  # Windows' attribute
 _UNIX = 0x8000  # the upper 16 bits are the mode of Unix
 _FILETIME_1970 = 11_644_473_600
@@ -26,17 +28,36 @@ _FILETIME_1970 = 11_644_473_600
 def read(volumes: Sequence[Volume], password: str | None = None) -> list[Inner]:
     """Return the files in the archive that *volumes*, in their order, are the pieces of.
 
-    Empty files are among them; folders and links are not. Raises UnsupportedArchive where
-    anything is compressed or there are absurdly many entries, IncompletePost where volumes are
-    missing at the end, WrongPassword, and ImportFailed for a header that lies or is none.
+    Empty files are among them. Folders and links are left out; so are compressed files, as long
+    as each is less than half as large as the largest file.
+
+    Raises UnsupportedArchive where a larger one is compressed or there are absurdly many
+    entries, IncompletePost where volumes are missing at the end, WrongPassword, and ImportFailed
+    for a header that lies or is none.
     """
     row = row_of(volumes)
     file, keys = view(row, volumes), Keys(password)
     header = read_header(file, row.size, keys)
-    rows = [_Row(stream, row, keys) for stream in header.streams]
-    _check_password(file, [one for one in rows if one.cipher])
-    contents = (content for one in rows for content in one.contents())
-    return [*_inners(header, contents)]
+    _refuse_compressed(header.streams)
+    rows = [_Row(one, row, keys) if one.is_stored else one for one in header.streams]
+    _check_password(file, [one for one in rows if isinstance(one, _Row) and one.cipher])
+    return [*_inners(header, (content for one in rows for content in _contents(one)))]
+
+
+def _refuse_compressed(streams: Sequence[Packed]) -> None:
+    largest = max((size for one in streams for size in one.sizes), default=0)
+    for one in streams:
+        if one.is_stored or 2 * max(one.sizes, default=-1) < largest:
+            continue
+        methods = (coder.method for coder in one.coders if coder.method not in (COPY, AES))
+        raise UnsupportedArchive(
+            f"the 7z archive is compressed ({' and '.join(map(method_name, methods))}) and cannot "
+            'be streamed: a category of storage "download" unpacks it'
+        )
+
+
+def _contents(row: _Row | Packed) -> Iterator[_Content]:
+    return row.contents() if isinstance(row, _Row) else repeat(None, len(row.sizes))
 
 
 class _Row:
@@ -45,10 +66,7 @@ class _Row:
     def __init__(self, packed: Packed, archive: Inner, keys: Keys) -> None:
         self.packed = packed
         self.cipher: Cipher | None = None
-        methods = [coder.method for coder in packed.coders]
-        if not {*methods} <= {COPY, AES}:
-            raise refusal(methods)
-        if methods.count(AES) > 1:
+        if [coder.method for coder in packed.coders].count(AES) > 1:
             raise UnsupportedArchive("the 7z archive is encrypted twice over")
         size = sum(packed.sizes)
         for method, properties, unpacked in packed.coders:
@@ -70,11 +88,11 @@ class _Row:
         stored = take(whole, packed.begin, packed.length)
         self._stretch = Stretch(stored.runs, size, 0, self.cipher)
 
-    def contents(self) -> Iterator[tuple[Stretch, int | None]]:
+    def contents(self) -> Iterator[_Content]:
         """Give the bytes of each file, and their CRC."""
-        chain, begin = Chain(self._stretch.runs), 0
+        row, begin = Chain(self._stretch.runs), 0
         for size, crc in zip(self.packed.sizes, self.packed.crcs, strict=True):
-            yield take(self._stretch, begin, size, chain), crc
+            yield take(self._stretch, begin, size, row), crc
             begin += size
 
 
@@ -97,7 +115,7 @@ def _check_password(file: BinaryIO, rows: Sequence[_Row]) -> None:
         raise WrongPassword("none of the known passwords opens the 7z archive")
 
 
-def _inners(header: Header, contents: Iterable[tuple[Stretch, int | None]]) -> Iterator[Inner]:
+def _inners(header: Header, contents: Iterable[_Content]) -> Iterator[Inner]:
     remaining, empty_files = iter(contents), iter(header.empty_files)
     for entry in header.entries:
         name, modified = entry.get("filename", ""), _modified(entry)
@@ -106,13 +124,14 @@ def _inners(header: Header, contents: Iterable[tuple[Stretch, int | None]]) -> I
             if next(empty_files, False) and not _is_special(entry):
                 yield Inner(name, 0, (), modified, 0)
             continue
-        found = next(remaining, None)
-        if found is None:
-            raise ImportFailed("the 7z archive names more files than it has")
-        stretch, crc = found
-        if not _is_special(entry):
+        try:
+            content = next(remaining)
+        except StopIteration:
+            raise ImportFailed("the 7z archive names more files than it has") from None
+        if content is not None and not _is_special(entry):
+            stretch, crc = content
             yield Inner(name, stretch.length, (stretch,) if stretch.length else (), modified, crc)
-    if next(remaining, None) is not None:
+    if any(True for _ in remaining):
         raise ImportFailed("the 7z archive has more files than it names")
 
 

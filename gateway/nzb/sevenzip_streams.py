@@ -6,7 +6,7 @@ hundred bytes may claim millions of anything.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import islice
 from typing import BinaryIO, NamedTuple
@@ -67,19 +67,15 @@ class Packed:
     sizes: tuple[int, ...]
     crcs: tuple[int | None, ...]
 
+    @property
+    def is_stored(self) -> bool:
+        """Whether the files' bytes are there as they are, or merely encrypted."""
+        return {coder.method for coder in self.coders} <= {COPY, AES}
+
 
 def method_name(method: bytes) -> str:
     """Return the name of a coder's method for people."""
     return _NAMES.get(method) or f"method {method.hex()}"
-
-
-def refusal(methods: Iterable[bytes]) -> UnsupportedArchive:
-    """Return the words for contents that are not merely stored."""
-    names = [method_name(method) for method in methods if method not in (COPY, AES)]
-    return UnsupportedArchive(
-        f"the 7z archive is compressed with {' and '.join(names)}, and only what is stored can be "
-        'streamed: a category of storage "download" unpacks it'
-    )
 
 
 def check_count(count: int) -> None:
@@ -126,20 +122,22 @@ def rows_of(
 ) -> tuple[Packed, ...]:
     """Return what these describe, all of it before *end*. Raises Bad7zFile."""
     folders: list[Folder] = unpacked.folders
-    chains = [_chain(folder) for folder in folders]
-    if len(packed.packsizes) != len(folders):
-        raise Bad7zFile(f"{len(packed.packsizes)} streams for {len(folders)} rows of files")
+    taken = sum(len(folder.packed_indices) for folder in folders)
+    if len(packed.packsizes) != taken:
+        raise Bad7zFile(f"{len(packed.packsizes)} streams where {taken} are used")
     counts = files.num_unpackstreams_folders if files else [1] * len(folders)
     if len(counts) != len(folders):
         raise Bad7zFile(f"files of {len(counts)} rows, where {len(folders)} are")
+    lengths = iter(packed.packsizes)
     stated = iter(files.unpacksizes) if files and files.unpacksizes is not None else None
     digests = zip(files.digestsdefined, files.digests, strict=True) if files else iter(())
     begin = START + packed.packpos
     rows = []
-    for folder, chain, length, count in zip(folders, chains, packed.packsizes, counts, strict=True):
+    for folder, count in zip(folders, counts, strict=True):
+        length = sum(islice(lengths, len(folder.packed_indices)))
         if begin + length > end:
             raise Bad7zFile(f"a stream of {length:,} bytes at {begin:,} of {end:,}")
-        whole = folder.unpacksizes[chain[-1]]
+        whole = folder.get_unpack_size()
         # py7zr has a size even for a row without a file.
         sizes = [whole] * count if stated is None else [next(stated) for _ in range(count or 1)]
         if count and (min(sizes) < 0 or sum(sizes) != whole):
@@ -147,7 +145,7 @@ def rows_of(
         crcs = [crc if known else None for known, crc in islice(digests, count)]
         if count == 1 and folder.digestdefined:
             crcs = [folder.crc]
-        coders = tuple(_coder(folder, number) for number in chain)
+        coders = tuple(_coder(folder, number) for number in _chain(folder))
         crcs += [None] * (count - len(crcs))
         rows.append(Packed(begin, length, coders, tuple(sizes[:count]), tuple(crcs)))
         begin += length
@@ -159,14 +157,18 @@ def _coder(folder: Folder, number: int) -> Coder:
     return Coder(coder["method"], coder["properties"] or b"", folder.unpacksizes[number])
 
 
-def _chain(folder: Folder) -> list[int]:
-    """Return the numbers of the coders of *folder*, from what is stored to what is plain."""
+def _chain(folder: Folder) -> Sequence[int]:
+    """Return the numbers of the coders of *folder*, from what is stored to what is plain.
+
+    In no order where one of them has several streams, as BCJ2 has: that is nothing stored.
+    """
+    every = range(len(folder.coders))
     if any(coder["numinstreams"] != 1 or coder["numoutstreams"] != 1 for coder in folder.coders):
-        raise refusal(coder["method"] for coder in folder.coders)
+        return every
     following = {bond.outcoder: bond.incoder for bond in folder.bindpairs}
     chain = list(folder.packed_indices)
-    while len(chain) < len(folder.coders) and chain[-1] in following:
+    while len(chain) < len(every) and chain[-1] in following:
         chain.append(following[chain[-1]])
-    if sorted(chain) != list(range(len(folder.coders))):
-        raise Bad7zFile(f"{len(folder.coders)} methods that are not bound to a row")
+    if sorted(chain) != list(every):
+        raise Bad7zFile(f"{len(every)} methods that are not bound to a row")
     return chain

@@ -50,9 +50,12 @@ _UNREADABLE = (
 def read(volumes: Sequence[Volume], password: str | None = None) -> list[Inner]:  # noqa: ARG001
     """Return the files in the archive that *volumes*, in their order, are the pieces of.
 
-    Empty files are among them; folders and links are not. Raises UnsupportedArchive where
-    anything is compressed or encrypted, by whatever password, or there are absurdly many
-    entries, and ImportFailed for what is cut off, lies, or is no ZIP.
+    Empty files are among them. Folders and links are left out; so are compressed files, as long
+    as each is less than half as large as the largest file.
+
+    Raises UnsupportedArchive where a larger one is compressed, anything is encrypted, by whatever
+    password, or there are absurdly many entries, and ImportFailed for what is cut off, lies, or
+    is no ZIP.
     """
     row = row_of(volumes)
     file = view(row, volumes)
@@ -67,9 +70,10 @@ def read(volumes: Sequence[Volume], password: str | None = None) -> list[Inner]:
         raise UnsupportedArchive(
             f"the ZIP has {len(entries):,} entries: more than {_ENTRIES:,} are not read"
         )
-    for entry in entries:
-        if not _is_special(entry):
-            _refuse(entry)
+    files = [entry for entry in entries if not _is_special(entry)]
+    largest = max((entry.file_size for entry in files), default=0)
+    for entry in files:
+        _refuse(entry, largest)
     # In the order of their bytes, so that small ones are found in one article.
     begins = {}
     reached = 0
@@ -83,7 +87,8 @@ def read(volumes: Sequence[Volume], password: str | None = None) -> list[Inner]:
                 f'the ZIP lies: "{entry.filename}" ends at byte {reached:,}, behind all files'
             )
     chain = Chain.of_volumes(volume.size for volume in volumes)
-    return [_inner(entry, chain, begins[entry]) for entry in entries if not _is_special(entry)]
+    stored = (entry for entry in files if entry.compress_type == zipfile.ZIP_STORED)
+    return [_inner(entry, chain, begins[entry]) for entry in stored]
 
 
 class _Bounded:
@@ -100,7 +105,7 @@ class _Bounded:
         return self._file.read(_LIMIT if size < 0 else size)
 
 
-def _refuse(entry: zipfile.ZipInfo) -> None:
+def _refuse(entry: zipfile.ZipInfo, largest: int) -> None:
     name = entry.filename
     if entry.compress_type == _WINZIP_AES:
         raise UnsupportedArchive(f'"{name}" is encrypted with WinZip AES: no such ZIP {_OTHERWISE}')
@@ -110,19 +115,20 @@ def _refuse(entry: zipfile.ZipInfo) -> None:
         raise UnsupportedArchive(
             f'"{name}" is a patch, or strongly encrypted: nothing such is read'
         )
-    if entry.compress_type != zipfile.ZIP_STORED:
+    if entry.volume:
+        raise UnsupportedArchive(
+            f"the ZIP is cut into disks (.z01, .z02): no such ZIP {_OTHERWISE}"
+        )
+    if entry.compress_type == zipfile.ZIP_STORED:
+        if entry.compress_size != entry.file_size:
+            raise ImportFailed(
+                f'the ZIP lies: "{name}" has {entry.file_size:,} bytes, stored as '
+                f"{entry.compress_size:,}"
+            )
+    elif 2 * entry.file_size >= largest:
         method = _METHODS.get(entry.compress_type, f"method {entry.compress_type}")
         raise UnsupportedArchive(
             f'"{name}" is compressed ({method}), and only what is stored {_OTHERWISE}'
-        )
-    if entry.volume:
-        raise UnsupportedArchive(
-            f"the ZIP is spanned over disks (.z01, .z02): none such {_OTHERWISE}"
-        )
-    if entry.compress_size != entry.file_size:
-        raise ImportFailed(
-            f'the ZIP lies: "{name}" has {entry.file_size:,} bytes, stored as '
-            f"{entry.compress_size:,}"
         )
 
 

@@ -187,17 +187,34 @@ def test_ten_thousand_files_are_found_with_no_more_runs_than_they_take() -> None
 def test_what_is_compressed_is_refused_by_the_name_of_its_method(
     filters: list[dict[str, int]], names: str
 ) -> None:
-    with pytest.raises(UnsupportedArchive, match=rf'compressed with {names}, .* "download"'):
+    with pytest.raises(UnsupportedArchive, match=rf'compressed \({names}\) .* "download"'):
         read(volumes_of(made(filters)))
-    with pytest.raises(UnsupportedArchive, match=rf"compressed with {names}, "):
+    with pytest.raises(UnsupportedArchive, match=rf"compressed \({names}\)"):
         read(volumes_of(made([*filters, AES], "secret")), "secret")
+
+
+@pytest.mark.system(seven_zip.NAMES)
+@pytest.mark.parametrize("method", [("-m0=LZMA2",), ("-m0=BCJ2", "-m1=LZMA", "-mb0:1")])
+def test_a_compressed_file_is_left_out_beside_one_more_than_twice_as_large(
+    tmp_path: Path, method: tuple[str, ...]
+) -> None:
+    for name, size in (("a.nfo", 499), ("film.mkv", 1000), ("z.nfo", 499)):
+        (tmp_path / name).write_bytes(NOISE[:size])
+    for name, options in (("a.nfo", method), ("film.mkv", ("-mx0",)), ("z.nfo", method)):
+        seven_zip.run("a", "-ms=off", *options, "a.7z", name, cwd=tmp_path)
+    archive = volumes_of((tmp_path / "a.7z").read_bytes())
+    assert contents(archive) == {"film.mkv": NOISE[:1000]}
+    (tmp_path / "z.nfo").write_bytes(NOISE[:500])
+    seven_zip.run("a", "-ms=off", *method, "a.7z", "z.nfo", cwd=tmp_path)
+    with pytest.raises(UnsupportedArchive, match="compressed"):
+        read(volumes_of((tmp_path / "a.7z").read_bytes()))
 
 
 @pytest.mark.system(seven_zip.NAMES)
 def test_what_7zip_makes_of_programs_is_refused_too(tmp_path: Path) -> None:
     (tmp_path / "a.bin").write_bytes(NOISE)
     seven_zip.run("a", "-m0=BCJ2", "-m1=LZMA", "-mb0:1", "a.7z", "a.bin", cwd=tmp_path)
-    with pytest.raises(UnsupportedArchive, match=r"compressed with .*BCJ2"):
+    with pytest.raises(UnsupportedArchive, match=r"compressed \(.*BCJ2"):
         read(volumes_of((tmp_path / "a.7z").read_bytes()))
 
 
@@ -282,7 +299,7 @@ def test_headers_that_lie_are_refused(header: bytes, words: str) -> None:
     [
         (stored(16, 10, coder=aes(25)), "33,554,432 rounds"),
         (stored(16, 10, coder=aes(0x3E)), "rounds"),
-        (stored(10, 10, coder=b"\x02\x04\x99"), "compressed with method 0499"),
+        (stored(10, 10, coder=b"\x02\x04\x99"), r"compressed \(method 0499\)"),
         (b"\x01\x05" + number(8_000_000) + bytes(9_000_000), "8,000,000 entries"),
         (b"\x01\x04\x07\x0b" + number(1_000_000) + bytes(2_000_000), "1,000,000 entries"),
         (bytes((16 << 20) + 1), "16,777,217 bytes: too many"),

@@ -137,6 +137,20 @@ def test_what_is_compressed_is_refused_by_the_name_of_its_method(method: int, na
         read(volumes_of(made(method)))
 
 
+def test_a_compressed_file_is_left_out_beside_one_more_than_twice_as_large() -> None:
+    for size, is_left_out in ((499, True), (500, False)):
+        target = io.BytesIO()
+        with zipfile.ZipFile(target, "w") as archive:
+            archive.writestr("a.nfo", NOISE[:size], zipfile.ZIP_DEFLATED)
+            archive.writestr("film.mkv", NOISE[:1000])
+        volumes = volumes_of(target.getvalue())
+        if is_left_out:
+            assert contents(volumes) == {"film.mkv": NOISE[:1000]}
+            continue
+        with pytest.raises(UnsupportedArchive, match=r'"a\.nfo" is compressed'):
+            read(volumes)
+
+
 @pytest.mark.system(seven_zip.NAMES)
 @pytest.mark.parametrize(("method", "name"), [("ZipCrypto", "ZipCrypto"), ("AES256", "WinZip AES")])
 def test_what_is_encrypted_is_refused_in_words(tmp_path: Path, method: str, name: str) -> None:
