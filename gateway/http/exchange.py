@@ -20,7 +20,7 @@ from gateway.http.body import Framing
 from gateway.http.clients import CLIENT, SCHEME
 from gateway.http.connection import Connection
 from gateway.http.wire import ClientGone
-from gateway.http.wsgi import Chunk, Headers, refusal, status_line
+from gateway.http.wsgi import Chunk, Headers, refusal, shown_path, status_line
 
 logger = logging.getLogger(__name__)
 
@@ -159,4 +159,4 @@ class Exchange(wsgi.Gateway_10):
     @property
     def _name(self) -> str:
         # Without the query, which may hold a key.
-        return f"{self.env['REQUEST_METHOD']} {self.env['PATH_INFO']!r}"
+        return f"{self.env['REQUEST_METHOD']} {shown_path(self.env['PATH_INFO'])!r}"

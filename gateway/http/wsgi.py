@@ -21,6 +21,18 @@ App: TypeAlias = Callable[[Environ, StartResponse], Iterable[Chunk]]
 RETRY_AFTER_S = 5
 
 
+# The doors behind which a path holds user name and password.
+_SECRET_PATHS = ("/movie/", "/series/")
+
+
+def shown_path(path: str) -> str:
+    """Return *path* as a log may show it: without the passwords that some doors have there."""
+    for door in _SECRET_PATHS:
+        if path.startswith(door):
+            return f"{door}…/{path.rpartition('/')[2]}" if path.count("/") == 4 else f"{door}…"
+    return path
+
+
 def status_line(status: int) -> str:
     """Return what stands behind the protocol in an answer's first line."""
     try:
