@@ -150,11 +150,13 @@ class Site:
             counts = self._counts.get(account, Counts())
             streams = self._streams.setdefault(account, [])
             limit = self.accounts[account].max_connections
+            stream = Stream(sock, account)
             if limit and len(streams) >= limit:
-                self._counts[account] = replace(counts, offences=counts.offences + 1)
+                if not stream.look():  # otherwise who asked has gone, before it was heard
+                    self._counts[account] = replace(counts, offences=counts.offences + 1)
                 self.changed.notify_all()
                 return None
-            streams.append(stream := Stream(sock, account))
+            streams.append(stream)
             self._counts[account] = replace(
                 counts, most=max(counts.most, len(streams)), total=counts.total + 1
             )
