@@ -46,7 +46,8 @@ from gateway.streams.streams import Streams
 from gateway.usenet.client import Account, UsenetClient
 from gateway.usenet.rules import Sharing
 from gateway.usenet.workload import Workload
-from gateway.vod_doors import catalogue_doors
+from gateway.vod.figures import VodFigures
+from gateway.vod_doors import catalogue_doors, vod_of
 from gateway_queue.checks import HealthChecks
 from gateway_queue.health import Examiner
 from gateway_queue.health_worker import HealthWorker
@@ -145,6 +146,7 @@ class Gateway:
                 nzb_key=self.keys.nzb_key,
                 login=(self.keys.webdav_user, self.keys.webdav_password),
             )
+            self.vod = vod_of(settings, self.keeper, library, streams)
             providers = usenet.source.providers
             records = CheckRecords(database)
             self.health = HealthWorker(
@@ -159,7 +161,7 @@ class Gateway:
                 [
                     *checks.endpoints(HealthChecks(library, records, self.health)),
                     *connections.endpoints(providers),
-                    *leases.endpoints(self.leases, self.keeper, tuple, self._caps),
+                    *leases.endpoints(self.leases, self.keeper, self.vod.viewings, self._caps),
                     *limits.endpoints(self.sharing, providers),
                     *open_streams.endpoints(streams, providers),
                 ],
@@ -175,17 +177,18 @@ class Gateway:
             self.streaming = StreamingBodies.beside(settings.responses, suspend_s=settings.suspend)
             lease_figures = LeaseFigures(self.leases, self.keeper, self._caps)
             viewer_figures = ViewerFigures(self.streaming, lambda: self.server.watchdog)
+            vod_figures = VodFigures(self.vod.tally.snapshot, lambda: self.vod.admission.waiting)
+            metrics = make_metrics_app(figures, lease_figures, viewer_figures, vod_figures)
             key = ApiKey(self.keys.api_key)
             doors = Router(
                 {
                     "/dav": BasicAuth(dav, self.keys.webdav_user, self.keys.webdav_password),
                     "/api/gateway": RequireApiKey(api, key),
-                    "/metrics": RequireApiKey(
-                        make_metrics_app(figures, lease_figures, viewer_figures), key
-                    ),
+                    "/metrics": RequireApiKey(metrics, key),
                     "/api": sabnzbd,
                     "/sabnzbd/api": sabnzbd,
                     **catalogue_doors(settings, library, self.leases, stack),
+                    **(self.vod.doors if self.vod.users else {}),
                 },
                 not_ready=lambda: _not_ready(settings, self.keeper),
             )
@@ -211,6 +214,8 @@ class Gateway:
         self.health.start()
         log.info("NZB Gateway listens on %s", self.url)
         log.info("`nzb-gateway config` says where the WebDAV password and the API key are kept")
+        if self.settings.vod.profiles and not self.settings.vod.users:
+            log.warning("nobody may watch VOD: set GATEWAY_VOD__USERS__<name>__PASSWORD")
         if not self.settings.providers:
             log.warning("no provider is configured: set GATEWAY_PROVIDERS__MAIN__HOST")
 

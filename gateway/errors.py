@@ -70,6 +70,16 @@ class ProtocolError(ProviderError):
     """The provider said something that NNTP does not allow here; the connection is closed."""
 
 
+class FilmChanged(ProviderError):
+    """What a VOD provider has under this number is another film than a moment ago."""
+
+
+class NoSuchFilm(GatewayError):
+    """The VOD provider has nothing under this number, or we have no account for it."""
+
+    http_status = 404
+
+
 class ArticleError(GatewayError):
     """This article cannot be had."""
 
@@ -91,6 +101,10 @@ class NoCapacity(GatewayError):
 
     http_status = 503
     retryable = True
+
+
+class AccountBusy(NoCapacity):
+    """A VOD provider refuses an account for now: too many streams, or blocked for a while."""
 
 
 class PermitTimeout(NoCapacity):

@@ -5,13 +5,17 @@ from __future__ import annotations
 from contextlib import ExitStack
 
 from gateway.http.wsgi import App
+from gateway.leases.keeper import Keeper
 from gateway.leases.lease import LeaseStore
 from gateway.library.catalogue import Library
 from gateway.settings import Settings
+from gateway.streams.streams import Streams
 from gateway.vod.catalogue import Catalogue
 from gateway.vod.panel import Panel
 from gateway.vod.playlist import Guide, Playlist
 from gateway.vod.profiles import Profile
+from gateway.vod.service import Vod
+from gateway.vod.upstream import Patience
 from gateway.vod.users import VodUser, VodUsers
 from gateway.vod.xtream_api import PlayerApi
 
@@ -37,6 +41,24 @@ def users_of(settings: Settings) -> VodUsers:
     return VodUsers(
         (VodUser(name, one.max_streams), one.password.get_secret_value())
         for name, one in settings.vod.users.items()
+    )
+
+
+def vod_of(settings: Settings, keeper: Keeper, library: Library, streams: Streams) -> Vod:
+    """Return what plays films, of the accounts and of *library*."""
+    read_s = settings.read_timeout
+    return Vod(
+        users_of(settings),
+        profiles_of(settings),
+        keeper,
+        library,
+        streams,
+        grace_s=settings.grace,
+        acquire_wait_s=settings.acquire_wait,
+        abandon_s=settings.abandon,
+        max_streams=settings.vod.max_streams,
+        probe_slots=settings.vod.probe_slots,
+        patience=Patience(min(10.0, read_s / 3), first_byte_s=read_s, between_s=read_s),
     )
 
 

@@ -18,8 +18,8 @@ from typing import Any
 from gateway.errors import GatewayError
 from gateway.library.catalogue import Library
 from gateway.vod import own
+from gateway.vod.film import FIRST_ID
 from gateway.vod.fresh import Fresh, FreshByKey
-from gateway.vod.own import FIRST_ID
 from gateway.vod.panel import Panel
 from gateway.vod.rewriting import Rewriting
 

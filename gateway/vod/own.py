@@ -11,11 +11,9 @@ from typing import Any
 
 from gateway.library.catalogue import Library
 from gateway.library.entries import FileEntry
+from gateway.vod.film import FIRST_ID
 from gateway.vod.rewriting import extension
 from gateway.vod.titles import Title, is_video, parse_title
-
-FIRST_ID = 1_000_000_000
-"""Ids from here on name files of our own library: FIRST_ID and the number of the file."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -13,8 +13,9 @@ from gateway.demo.xtream import Episode, Movie, Series, Trouble, XtreamServer
 from gateway.errors import GatewayError
 from gateway.library.catalogue import Library
 from gateway.vod.catalogue import LISTS_S, MOVIE, SERIES, Catalogue, numbered
+from gateway.vod.film import FIRST_ID
 from gateway.vod.fresh import Fresh, FreshByKey
-from gateway.vod.own import FIRST_ID, category_id
+from gateway.vod.own import category_id
 from gateway.vod.panel import Panel, PanelFailed
 from gateway.vod.profiles import Profile
 from gateway.vod.rewriting import Rewriting

@@ -13,7 +13,7 @@ import pytest
 from m3u_parser import Entry, parse_m3u
 
 from gateway.demo.xtream import Episode, Movie, Series, Trouble, XtreamServer
-from gateway.vod.own import FIRST_ID
+from gateway.vod.film import FIRST_ID
 
 LOGIN = f"eve/{quote('her pässword')}"
 
