@@ -178,10 +178,12 @@ class _Listing:
         if response.status in {200, 503}:
             return response
         response.close()
-        raise Refused(
-            f"the gateway on {self.place} has no catalogue (HTTP status {response.status}): "
-            "restart it after the first GATEWAY_VOD__USERS__<name>__PASSWORD is set"
-        )
+        if response.status == 404:
+            raise Refused(
+                f"the gateway on {self.place} has no catalogue: restart it after the first "
+                "GATEWAY_VOD__USERS__<name>__PASSWORD is set"
+            )
+        raise Refused(f"{self.place} answered {action} with HTTP status {response.status}")
 
     def _refused(self, action: str, said: Any) -> Refused:
         if isinstance(said, dict) and isinstance(said.get("error"), str):

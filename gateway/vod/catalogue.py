@@ -32,8 +32,6 @@ _MOVIES, _SERIES = 256, 20_000
 _PIECE = 64 << 10
 
 MOVIE, SERIES = "movie", "series"
-
-
 _NO_MOVIE: dict[str, Any] = {"info": {}, "movie_data": {}}
 _NO_SERIES: dict[str, Any] = {"seasons": [], "info": {}, "episodes": {}}
 
@@ -109,6 +107,8 @@ class Catalogue:
         if number >= FIRST_ID:
             text = self._own.get().by_id.get(number)
             return own.movie_info(text) if text else _NO_MOVIE
+        if number < 1:
+            return _NO_MOVIE
         try:
             return self._movie_infos.get(number)
         except _NotListed:
@@ -119,6 +119,8 @@ class Catalogue:
         if number >= FIRST_ID:
             one = self._own.get().series.get(number)
             return own.series_info(one) if one else _NO_SERIES
+        if number < 1:
+            return _NO_SERIES
         modified = self._lists[SERIES].get().modified.get(number, "")
         try:
             packed = self._series_infos.get((number, modified))

@@ -75,7 +75,7 @@ def read_library(library: Library) -> OwnFilms:
             movies.setdefault(category, []).append(made)
             by_id[FIRST_ID + number] = made
             continue
-        key = (category, title.title.lower())
+        key = (category, title.with_year.lower())
         one = series.get(key)
         if one is None:
             one = series[key] = OwnSeries(FIRST_ID + number, title.with_year, category)

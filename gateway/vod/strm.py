@@ -14,6 +14,7 @@ import os
 import secrets
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
+from itertools import chain, count
 from pathlib import Path, PurePosixPath
 
 from gateway.errors import GatewayError
@@ -58,11 +59,9 @@ class Names:
         return self._free(folder, f"{title} S{season:02}E{episode:02}", number)
 
     def _free(self, folder: str, name: str, number: int) -> str:
-        for candidate in (name, f"{name} - {number}", f"{name} - {number} {secrets.token_hex(4)}"):
-            # Cut from the title: the end tells episodes apart.
-            path = f"{folder}/{_fitting(candidate)}{_EXTENSION}"
-            if path.lower() not in self._taken:
-                break
+        marks = chain(["", f" - {number}"], (f" - {number} ({more})" for more in count(2)))
+        paths = (f"{folder}/{_fitting(name + mark)}{_EXTENSION}" for mark in marks)
+        path = next(path for path in paths if path.lower() not in self._taken)
         self._taken.add(path.lower())
         return path
 

@@ -124,14 +124,13 @@ class PlayerApi(Door):
         return self._account(user, values, environ)
 
     def _account(self, user: VodUser, values: Values, environ: Environ) -> dict[str, Any]:
-        url = urlsplit(own_url(environ))
+        scheme, host, port = _place(environ)
         try:
             watching = self._watching(user)
         except GatewayError as exc:
             log.warning("who watches cannot be counted: %s", exc)
             watching = 0
         now = time.time()
-        port = str(url.port or (443 if url.scheme == "https" else 80))
         return {
             "user_info": {
                 "username": values["username"],
@@ -147,16 +146,26 @@ class PlayerApi(Door):
                 "allowed_output_formats": _FORMATS,
             },
             "server_info": {
-                "url": url.hostname or "",
-                "port": port if url.scheme == "http" else "80",
-                "https_port": port if url.scheme == "https" else "443",
-                "server_protocol": url.scheme,
+                "url": host,
+                "port": port if scheme == "http" else "80",
+                "https_port": port if scheme == "https" else "443",
+                "server_protocol": scheme,
                 "rtmp_port": "0",
                 "timezone": "UTC",
                 "timestamp_now": int(now),
                 "time_now": time.strftime("%Y-%m-%d %H:%M:%S", time.gmtime(now)),
             },
         }
+
+
+def _place(environ: Environ) -> tuple[str, str, str]:
+    """Return by which scheme, host and port the client reached us."""
+    url = urlsplit(own_url(environ))
+    try:
+        port = url.port
+    except ValueError:  # above 65535: whoever sent it will not be reached there
+        port = None
+    return url.scheme, url.hostname or "", str(port or (443 if url.scheme == "https" else 80))
 
 
 def _category(values: Values) -> str | None:

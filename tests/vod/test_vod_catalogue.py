@@ -196,6 +196,7 @@ def test_the_librarys_videos_are_films_and_episodes(
     publish("tv", "Show.S01E02.720p", "xyz.mkv")
     publish("tv", "Show.S01.720p", "show.s01e01.mkv", "show.s01e03.mkv")
     publish("tv", "A.Documentary.2011", "doc.mp4")
+    publish("tv", "Show.2019.S01E01", "new.mkv")
     films = listed(catalogue, MOVIE)
     assert [(film["name"], film["container_extension"]) for film in films] == [
         ("Some Film (2026)", "mkv"),
@@ -207,7 +208,8 @@ def test_the_librarys_videos_are_films_and_episodes(
         "Library: movies",
         "Library: tv",
     ]
-    (show,) = listed(catalogue, SERIES)
+    show, another = listed(catalogue, SERIES)
+    assert another["name"] == "Show (2019)"
     info = catalogue.series_info(show["series_id"])
     assert show["name"] == info["info"]["name"] == "Show"
     assert [each["episode_num"] for each in info["episodes"]["1"]] == [1, 2, 3]

@@ -43,6 +43,11 @@ def test_paths_are_what_jellyfin_expects() -> None:
     assert names.movie("A Film (2001)", 2) == "Movies/A Film (2001)/A Film (2001) - 2.strm"
     assert names.movie("a film (2001)", 3) == "Movies/a film (2001)/a film (2001) - 3.strm"
     assert names.movie("Film", 4) == "Movies/Film/Film.strm"
+    assert names.movie("Film - 5", 6) == "Movies/Film - 5/Film - 5.strm"
+    assert [names.movie("Film", 5) for _ in range(2)] == [
+        "Movies/Film/Film - 5.strm",
+        "Movies/Film/Film - 5 (2).strm",
+    ]
     assert names.episode("Show (2005)", 1, 2, 5) == "Series/Show (2005)/Season 01/Show S01E02.strm"
     assert names.episode("Show", 12, 103, 6) == "Series/Show/Season 12/Show S12E103.strm"
 

@@ -134,6 +134,13 @@ def test_categories_and_films_are_the_providers_and_ours(doors: Any, full: Xtrea
         assert len(ask(doors, "get_vod_streams", category_id=category)) == count
 
 
+def test_an_odd_host_is_answered(doors: Any) -> None:
+    login = urlencode({"username": "guest", "password": "guest"})
+    for host in ("tv.example:99999", "[::1]:80", "tv.example:"):
+        answer = doors.send("GET", f"/player_api.php?{login}", Host=host)
+        assert json.loads(answer.body)["user_info"]["auth"] == 1
+
+
 def test_films_and_series_are_told_in_detail(doors: Any, full: XtreamServer) -> None:
     film = ask(doors, "get_vod_info", vod_id="4711")
     assert film["info"]["releasedate"] == "2001-02-03"
@@ -147,8 +154,9 @@ def test_films_and_series_are_told_in_detail(doors: Any, full: XtreamServer) -> 
     ours = ask(doors, "get_series_info", series_id=str(series["Our Show"]["series_id"]))
     assert ours["episodes"]["1"][0]["episode_num"] == 2
     empty: dict[str, Any] = {"info": {}, "movie_data": {}}
-    for wrong in ("", "x", "99999999999999", "5", "1999999999"):
+    for wrong in ("", "x", "0", "99999999999999", "5", "1999999999"):
         assert ask(doors, "get_vod_info", vod_id=wrong) == empty
+    assert ask(doors, "get_series_info")["episodes"] == {}
 
 
 def test_there_is_nothing_live(doors: Any) -> None:
