@@ -89,7 +89,7 @@ class Connection(cheroot.HTTPConnection):
         self.cut_on_close = False
         self.is_sending_the_end = False
         self._stream: StreamingBody | None = None  # the response now running, if it streams
-        self._socket_lock = threading.Lock()
+        self._socket_lock = threading.RLock()  # the collector may end a stream anywhere
         self._closed = False
 
     def _half(self, sock: socket.socket, mode: str, _size: int) -> Reader | Writer:

@@ -12,14 +12,20 @@ _SO_NWRITE = 0x1024  # <sys/socket.h> of macOS
 
 
 def unsent(sock: socket.socket) -> int:
-    """Return how many bytes sent to the peer its system has not acknowledged (SIOCOUTQ)."""
-    if sys.platform == "darwin":
-        return sock.getsockopt(socket.SOL_SOCKET, _SO_NWRITE)
-    return _ask(sock, termios.TIOCOUTQ)
+    """Return how many bytes sent to the peer its system has not acknowledged (SIOCOUTQ).
+
+    0 where the system does not tell.
+    """
+    try:
+        if sys.platform == "darwin":
+            return sock.getsockopt(socket.SOL_SOCKET, _SO_NWRITE)
+        return _ask(sock, termios.TIOCOUTQ)
+    except OSError:
+        return 0
 
 
 def unread(sock: socket.socket) -> int:
-    """Return how many bytes have come from the peer that nobody has read (SIOCINQ)."""
+    """Return how many bytes have come from the peer that nobody has read (FIONREAD)."""
     return _ask(sock, termios.FIONREAD)
 
 
