@@ -1,4 +1,4 @@
-"""RAR 2.9 to 5 and 7: where the stored files of an archive lie in its volumes.
+"""RAR 2 to 7: where the stored files of an archive lie in its volumes.
 
 Nothing is unpacked, and next to nothing is read: the headers alone. Volumes may come in any order
 and under any names, of several sets at once (`rar_sets`).

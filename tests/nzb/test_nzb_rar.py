@@ -15,11 +15,14 @@ import sabctools
 from cryptography.hazmat.primitives.ciphers import Cipher as AesCipher
 from cryptography.hazmat.primitives.ciphers.algorithms import AES
 from cryptography.hazmat.primitives.ciphers.modes import CBC
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from rar_writer import MODIFIED, Entry, Options, rar4, rar5
 
 from gateway.errors import ImportFailed, IncompletePost, UnsupportedArchive, WrongPassword
 from gateway.nzb import rar, rar_keys
 from gateway.nzb.archive import Inner, Stretch, Volume
+from gateway.nzb.nesting import view, volume_of
 
 NOISE = random.Random(7).randbytes(20_000)
 FILM = Entry("film/film.mkv", NOISE[:9001])
@@ -143,11 +146,43 @@ def test_a_file_of_unknown_size_is_as_large_as_what_is_stored(write: Writer) -> 
     assert contents(write([piped], IN_VOLUMES)) == {FILM.name: FILM.data}
 
 
+@given(
+    st.lists(st.integers(0, 900), min_size=1, max_size=6),
+    st.integers(430, 900),
+    st.sampled_from([(None, False), (PASSWORD, False), (PASSWORD, True)]),
+    st.booleans(),
+)
+@settings(max_examples=60)
+@both_formats
+def test_files_and_volumes_of_any_size_are_mapped(
+    write: Writer, sizes: list[int], volume_size: int, lock: tuple[str | None, bool], named: bool
+) -> None:
+    entries = [Entry(f"{n}.bin", NOISE[n : n + size]) for n, size in enumerate(sizes)]
+    volumes = write(entries, Options(volume_size, *lock, shift=1))
+    volumes = shuffled(volumes) if named else nameless(volumes)
+    assert contents(volumes, lock[0]) == {entry.name: entry.data for entry in entries}
+
+
 @both_formats
 def test_ten_thousand_entries_are_mapped(write: Writer) -> None:
     entries = [Entry(f"{number}.txt", b"%d" % number) for number in range(10_000)]
     found = contents(write(entries, Options(volume_size=100_000)))
     assert found == {entry.name: entry.data for entry in entries}
+
+
+@both_formats
+@pytest.mark.parametrize("around", [rar4, rar5], ids=["in RAR 4", "in RAR 5"])
+@pytest.mark.parametrize("password", [None, PASSWORD])
+def test_an_archive_in_an_archive_is_mapped(
+    write: Writer, around: Writer, password: str | None
+) -> None:
+    """The volumes of the outer one are so small that headers of the inner one lie in two."""
+    options = Options(900, password, password is not None, shift=1)
+    inside = [Entry(name, volume) for name, volume in write(ENTRIES, options)]
+    outer = volumes_of(nameless(around(inside, replace(options, volume_size=370))))
+    inner = [volume_of(found, outer) for found in rar.read(outer, password)]
+    found = rar.read(inner, password)
+    assert {one.name: view(one, inner).read() for one in found} == EXPECTED
 
 
 # Which volumes, in which order ---------------------------------------------------------------
@@ -167,6 +202,16 @@ def test_volumes_are_ordered_by_their_headers_when_names_lie(write: Writer) -> N
     names = [name for name, _ in named]
     lying = [*zip([*names[1:], names[0]], (volume for _, volume in named), strict=True)]
     assert contents(lying) == EXPECTED
+
+
+@pytest.mark.parametrize(("write", "one", "other"), [(rar4, 2, -2), (rar5, 2, -2), (rar5, 2, 3)])
+def test_names_that_were_swapped_do_not_swap_the_volumes(
+    write: Writer, one: int, other: int
+) -> None:
+    """In RAR 4 two volumes in the middle of one file are told apart by their names alone."""
+    named = write(ENTRIES, IN_VOLUMES)
+    named[one], named[other] = (named[other][0], named[one][1]), (named[one][0], named[other][1])
+    assert contents(named) == EXPECTED
 
 
 @both_formats
