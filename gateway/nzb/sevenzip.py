@@ -32,8 +32,10 @@ def read(volumes: Sequence[Volume], password: str | None = None) -> list[Inner]:
     as each is less than half as large as the largest file.
 
     Raises UnsupportedArchive where a larger one is compressed or there are absurdly many
-    entries, IncompletePost where volumes are missing at the end, WrongPassword, and ImportFailed
-    for a header that lies or is none.
+    entries, IncompletePost where volumes are missing at the end, and ImportFailed for a header
+    that lies or is none. WrongPassword where the password shows to be wrong: always where the
+    header is encrypted, of data alone in 15 of 16 archives; else only a file's CRC-32 or its
+    first bytes show it.
     """
     row = row_of(volumes)
     file, keys = view(row, volumes), Keys(password)

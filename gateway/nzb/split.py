@@ -14,6 +14,20 @@ _NUMBERED = re.compile(r"^(.*?)\.?(\d{3,5})$", re.DOTALL)
 _SHOWN = 5
 
 
+def sets(names: Sequence[str]) -> list[list[int]]:
+    """Return the places of *names* by what they are pieces of, which stands before the number.
+
+    In the order in which each is met first; one without a number is by itself. Works for the
+    pieces of archives too (`film.7z.001`).
+    """
+    found: dict[str, list[int]] = {}
+    for place, name in enumerate(names):
+        match = _NUMBERED.match(name)
+        # What no file is called keeps "film" apart from "film.001".
+        found.setdefault(match[1].casefold() if match else f"{name}/", []).append(place)
+    return list(found.values())
+
+
 def ordered(names: Sequence[str]) -> list[int]:
     """Return the places of *names* in order of the numbers that they end in.
 

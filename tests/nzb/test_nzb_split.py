@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from gateway.errors import ImportFailed, IncompletePost
 from gateway.nzb.archive import Volume
 from gateway.nzb.nesting import view
-from gateway.nzb.split import ordered, read
+from gateway.nzb.split import ordered, read, sets
 
 
 def volume(name: str, data: bytes) -> Volume:
@@ -48,6 +48,12 @@ def test_two_of_one_number_and_names_without_one_are_refused() -> None:
         ordered(["a.001", "b.001"])
     with pytest.raises(ImportFailed, match="no number"):
         ordered(["a.001", "a.nfo"])
+
+
+def test_pieces_of_several_files_are_told_apart() -> None:
+    names = ["b.mkv.002", "a.7z.001", "film", "A.7z.002", "b.mkv.001", "film.001", "film"]
+    assert sets(names) == [[0, 4], [1, 3], [2, 6], [5]]
+    assert [ordered([names[place] for place in one]) for one in sets(names)[:2]] == [[1, 0], [0, 1]]
 
 
 def test_of_nothing_nothing_is_made() -> None:

@@ -206,6 +206,11 @@ def test_the_padding_never_leaves(shelf: Shelf, make_streams: Opener) -> None:
         assert stream.read(100) == CONTENT[995:1001]
         stream.seek(1005)
         assert not stream.read_view(10)
+    # Nor where something follows that is encrypted by itself.
+    table, cipher = layout.carrier._tables[0], layout.section(0).cipher
+    twice = CipheredLayout([Stretch((Run(0, 0, table.size),), 1001, 0, cipher)] * 2, [table])
+    with make_streams(shelf).open(twice) as stream:
+        assert stream.read() == 2 * CONTENT[:1001]
 
 
 def test_an_operator_sees_the_file_and_not_its_ciphertext(
