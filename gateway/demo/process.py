@@ -3,20 +3,16 @@
 from __future__ import annotations
 
 import json
-import subprocess
-import sys
 from collections.abc import Iterable
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from types import TracebackType
 from typing import Any, Self
 
+from gateway.demo.child import Child
 from gateway.demo.faults import Fault
 from gateway.demo.post import PART_SIZE, Post, make_bulk_post
 from gateway.demo.shape import Shape
 from gateway.demo.site import LimitAt
-
-_STOP_S = 10.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,46 +52,11 @@ class Report:
     total_connections: int
 
 
-class ServerProcess:
+class ServerProcess(Child):
     """A news server that runs elsewhere; made by `spawn`, stopped by `stop` or `with`."""
 
     def __init__(self, arguments: list[str]) -> None:
-        self._process = subprocess.Popen(  # noqa: S603  (our own interpreter, no shell)
-            [sys.executable, "-m", "gateway.demo", *arguments],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            text=True,
-        )
-        self.pid = self._process.pid
-        try:
-            where = self._answer()
-        except BaseException:
-            self.stop()
-            raise
-        self.host: str = where["host"]
-        self.port: int = where["port"]
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
-        self.stop()
-
-    def stop(self) -> None:
-        """End the process. May be called again."""
-        for pipe in (self._process.stdin, self._process.stdout):
-            if pipe is not None:
-                pipe.close()
-        try:
-            self._process.wait(_STOP_S)
-        except subprocess.TimeoutExpired:
-            self._process.kill()
-            self._process.wait()
+        super().__init__("gateway.demo", arguments)
 
     def report(self) -> Report:
         """Return counts and CPU seconds."""
@@ -118,20 +79,8 @@ class ServerProcess:
         self._ask({"do": "remove", "ids": list(message_ids)})
 
     def _ask(self, order: dict[str, Any]) -> dict[str, Any]:
-        assert self._process.stdin is not None
-        self._process.stdin.write(json.dumps(order) + "\n")
-        self._process.stdin.flush()
-        return self._answer()
-
-    def _answer(self) -> dict[str, Any]:
-        assert self._process.stdout is not None
-        line = self._process.stdout.readline()
-        if not line:
-            raise RuntimeError(f"the demo news server ended with {self._process.wait()}")
-        answer: dict[str, Any] = json.loads(line)
-        if "error" in answer:
-            raise ValueError(answer["error"])
-        return answer
+        self.tell(order)
+        return self.answer()
 
 
 def spawn(

@@ -34,6 +34,12 @@ def files(root: Path) -> dict[str, str]:
     }
 
 
+def run(environ: dict[str, str], folder: Path) -> int:
+    """Run the command on *folder* with nothing but settings."""
+    settings, out = load(environ=environ), io.StringIO()
+    return write_strm(settings, folder, user=None, url=None, prune=False, out=out, shown=str)
+
+
 # Paths ---------------------------------------------------------------------------------------
 
 
@@ -257,29 +263,13 @@ def test_settings_that_do_not_fit_are_told(write: Write, tmp_path: Path) -> None
     several = {**EVE, "GATEWAY_VOD__USERS__BOB__PASSWORD": "x"}
     for environ, words in [({}, "no VOD user is configured"), (several, "add --user, ")]:
         with pytest.raises(ConfigurationError, match=words):
-            write_strm(
-                load(environ=environ),
-                tmp_path,
-                user=None,
-                url=None,
-                prune=False,
-                out=io.StringIO(),
-                shown=str,
-            )
+            run(environ, tmp_path)
 
 
 def test_a_gateway_with_other_settings_refuses(doors: Any, tmp_path: Path) -> None:
     environ = {"GATEWAY_PORT": str(doors.port), "GATEWAY_VOD__USERS__EVE__PASSWORD": "other"}
     with pytest.raises(Refused, match="refused the VOD user 'eve'"):
-        write_strm(
-            load(environ=environ),
-            tmp_path,
-            user=None,
-            url=None,
-            prune=False,
-            out=io.StringIO(),
-            shown=str,
-        )
+        run(environ, tmp_path)
 
 
 def test_the_command_says_in_one_sentence_what_is_wrong(
@@ -309,12 +299,4 @@ def test_the_command_says_in_one_sentence_what_is_wrong(
 
 def test_an_unreachable_gateway_is_told(tmp_path: Path) -> None:
     with pytest.raises(Unreachable):
-        write_strm(
-            load(environ={"GATEWAY_PORT": "1", **EVE}),
-            tmp_path,
-            user=None,
-            url=None,
-            prune=False,
-            out=io.StringIO(),
-            shown=str,
-        )
+        run({"GATEWAY_PORT": "1", **EVE}, tmp_path)

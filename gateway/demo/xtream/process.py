@@ -4,63 +4,22 @@ from __future__ import annotations
 
 import http.client
 import json
-import subprocess
-import sys
-from types import TracebackType
-from typing import Any, Self
+from typing import Any
 
+from gateway.demo.child import Child
 from gateway.demo.xtream.faults import Trouble
 from gateway.demo.xtream.panel import FILM_SIZE
 from gateway.demo.xtream.site import Counts
 
-_STOP_S = 10.0
+_ANSWER_S = 10.0
 
 
-class XtreamProcess:
-    """A VOD service that runs elsewhere; made by `spawn`, stopped by `stop` or `with`.
-
-    It ends with its standard input, so it never outlives who started it.
-    """
+class XtreamProcess(Child):
+    """A VOD service that runs elsewhere; made by `spawn`, stopped by `stop` or `with`."""
 
     def __init__(self, arguments: list[str]) -> None:
-        self._process = subprocess.Popen(  # noqa: S603  (our own interpreter, no shell)
-            [sys.executable, "-m", "gateway.demo.xtream", *arguments],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            text=True,
-        )
-        self.pid = self._process.pid
-        assert self._process.stdout is not None
-        line = self._process.stdout.readline()
-        if not line:
-            self.stop()
-            raise RuntimeError(f"the demo VOD service ended with {self._process.returncode}")
-        where = json.loads(line)
-        self.host: str = where["host"]
-        self.port: int = where["port"]
+        super().__init__("gateway.demo.xtream", arguments)
         self.url = f"http://{self.host}:{self.port}"
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        self.stop()
-
-    def stop(self) -> None:
-        """End the process. May be called again."""
-        for pipe in (self._process.stdin, self._process.stdout):
-            if pipe is not None:
-                pipe.close()
-        try:
-            self._process.wait(_STOP_S)
-        except subprocess.TimeoutExpired:
-            self._process.kill()
-            self._process.wait()
 
     def report(self) -> dict[str, Any]:
         """Do what `XtreamServer.report` does."""
@@ -80,7 +39,7 @@ class XtreamProcess:
         self._ask("POST", "release", {})
 
     def _ask(self, method: str, what: str, order: dict[str, Any] | None = None) -> dict[str, Any]:
-        connection = http.client.HTTPConnection(self.host, self.port, timeout=_STOP_S)
+        connection = http.client.HTTPConnection(self.host, self.port, timeout=_ANSWER_S)
         try:
             body = None if order is None else json.dumps(order)
             connection.request(method, f"/_demo/{what}", body)
