@@ -253,4 +253,5 @@ class RedisLeases:
 
 
 def _down(exc: RedisError) -> LeaseStoreDown:
-    return LeaseStoreDown(f"the lease store did not do what it was asked: {exc}")
+    words = str(exc).rstrip(".")
+    return LeaseStoreDown(f"the lease store did not do what it was asked: {words}")
