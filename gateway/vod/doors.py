@@ -28,9 +28,10 @@ from gateway.http.wsgi import Chunk, Environ, Headers, plain, refusal, status_li
 from gateway.vod.answer import RangeMissed
 from gateway.vod.film import FIRST_ID, Film, Login, session_key
 from gateway.vod.own_source import OwnLibrary
-from gateway.vod.playback import House, Playback
+from gateway.vod.playback import Playback
 from gateway.vod.sources import Accounts, Source
 from gateway.vod.users import VodUser, VodUsers
+from gateway.vod.viewer import House, Viewer
 
 log = logging.getLogger(__name__)
 
@@ -81,47 +82,49 @@ class VodDoor:
     def _answer(
         self, environ: Environ, start_response: StartResponse, user: VodUser, film: Film
     ) -> Iterable[Chunk]:
-        agent = _agent(environ)
+        agent, client = _agent(environ), client_address(environ)
         source = self._source(film, user, agent)
         entity = source.known()
-        if entity is None and _needs_entity(environ):
-            entity = source.learn()
-        if entity is not None:
-            decision = decide(entity, environ["REQUEST_METHOD"], environ)
-            if not decision.has_body or decision.start == decision.stop:
-                start_response(status_line(decision.status), decision.headers)
-                return []
-            start, stop = decision.start, _open_end(decision, entity)
-        elif environ["REQUEST_METHOD"] == "HEAD":
-            raise ProtocolError(
-                f"the provider does not say what {source.words} is: "
-                "that is known once it has been played"
-            )
-        else:
-            start, stop = _range(environ)
-        connection = environ.get("gateway.connection")
-        client = client_address(environ)
-        playback = Playback(
+        if entity is not None and not _has_body(decision := _decide(entity, environ)):
+            start_response(status_line(decision.status), decision.headers)
+            return []
+        # From here on the provider is waited for, so this counts as a stream.
+        viewer = Viewer(
             self._house,
             source,
             key=session_key(user.name, client, film, agent),
             user=user.name,
             client=client,
-            connection=connection,
+            connection=environ.get("gateway.connection"),
         )
         try:
             scope = scope_of(environ)
-            scope.own(playback)
-            scope.stream(playback.suspend)
-            decision = _begin(playback, environ, start, stop)
+            scope.own(viewer)
+            scope.stream(viewer.suspend)
+            if entity is None and _needs_entity(environ):
+                entity = source.learn(scope.own)
+            if entity is not None:
+                decision = _decide(entity, environ)
+                start, stop = decision.start, _open_end(decision, entity)
+            elif environ["REQUEST_METHOD"] == "HEAD":
+                raise ProtocolError(
+                    f"the provider does not say what {source.words} is: "
+                    "that is known once it has been played"
+                )
+            else:
+                start, stop = _range(environ)
+            body: Iterable[Chunk] = []
+            if entity is None or _has_body(decision):
+                body = playback = Playback(viewer, source, self._house.tally)
+                decision = _begin(playback, environ, start, stop)
+            if not _has_body(decision):
+                viewer.close()
+                body = []
         except BaseException:
-            playback.close()
+            viewer.close()
             raise
         start_response(status_line(decision.status), decision.headers)
-        if not decision.has_body or decision.start == decision.stop:
-            playback.close()
-            return []
-        return playback
+        return body
 
     def _source(self, film: Film, user: VodUser, agent: str) -> Source:
         if film.number >= FIRST_ID:
@@ -146,14 +149,22 @@ def _begin(playback: Playback, environ: Environ, start: int, stop: int | None) -
     entity = playback.begin(start, stop)
     for _ in range(_RESTARTS):
         # What was known of the film, if anything, may have been of another one.
-        decision = decide(entity, environ["REQUEST_METHOD"], environ)
-        if not decision.has_body or decision.start == decision.stop:
+        decision = _decide(entity, environ)
+        if not _has_body(decision):
             return decision
         entity = playback.choose(decision.start, decision.stop)
-        if decide(entity, environ["REQUEST_METHOD"], environ) == decision:
+        if _decide(entity, environ) == decision:
             playback.fetch()
             return decision
     raise ProtocolError("the provider says each time that the film is another one")
+
+
+def _decide(entity: Entity, environ: Environ) -> Decision:
+    return decide(entity, environ["REQUEST_METHOD"], environ)
+
+
+def _has_body(decision: Decision) -> bool:
+    return decision.has_body and decision.start < decision.stop
 
 
 def _path(environ: Environ) -> str:

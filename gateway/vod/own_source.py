@@ -74,7 +74,7 @@ class _LibrarySource:
         modified = datetime.fromtimestamp(entry.modified, UTC)
         return Entity(entry.size, media_type(entry.name), entry.etag, modified)
 
-    def learn(self) -> Entity:
+    def learn(self, _use: Callable[[Reader], object], /) -> Entity:
         return self.known()
 
     def open(

@@ -10,7 +10,6 @@ from gateway.leases.viewing import Viewing
 from gateway.vod.admission import Admission
 from gateway.vod.doors import VodDoor
 from gateway.vod.own_source import Catalogue, OwnLibrary, StreamOpener
-from gateway.vod.playback import House
 from gateway.vod.probes import Probes
 from gateway.vod.profiles import Profile
 from gateway.vod.reading import Evidence
@@ -19,6 +18,7 @@ from gateway.vod.sources import Accounts
 from gateway.vod.tally import Tally
 from gateway.vod.upstream import Patience
 from gateway.vod.users import VodUsers
+from gateway.vod.viewer import House
 
 KINDS = ("movie", "series")
 

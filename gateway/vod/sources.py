@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from typing import Protocol
 
 from gateway.errors import FilmChanged, GatewayError, NoSuchFilm, ProtocolError
@@ -14,8 +15,10 @@ from gateway.vod.film import Film
 from gateway.vod.metadata import Metadata
 from gateway.vod.profiles import Profile, candidates
 from gateway.vod.tally import Tally
-from gateway.vod.upstream import Patience, Upstream
+from gateway.vod.upstream import Interrupted, Patience, Upstream
 from gateway.vod.users import VodUser
+
+_HEAD_S = 10.0  # what a provider does not say in that time, playing the film will tell
 
 
 class Reader(Protocol):
@@ -46,10 +49,11 @@ class Source(Protocol):
     def known(self) -> Entity | None:
         """Return what is known of the film without asking anybody."""
 
-    def learn(self) -> Entity | None:
+    def learn(self, use: Callable[[Reader], object], /) -> Entity | None:
         """Find out what the film is, without a slot; None: that can only be learnt by playing it.
 
-        Raises the GatewayError for which it cannot be played at all.
+        *use* is given what is waited for, to be closed from elsewhere. Raises the GatewayError for
+        which it cannot be played at all.
         """
 
     def open(
@@ -80,6 +84,7 @@ class Accounts:
         tally: Tally,
     ) -> None:
         self.tally, self.patience = tally, patience
+        self.head_patience = replace(patience, first_byte_s=min(_HEAD_S, patience.first_byte_s))
         self.metadata = Metadata()
         self.profiles = tuple(profiles)
         self.pools = [pools for _, pools in candidates(profiles)]
@@ -113,22 +118,24 @@ class _AccountSource:
     def known(self) -> Entity | None:
         return self._accounts.metadata.get(self._film)
 
-    def learn(self) -> Entity | None:
-        metadata, patience = self._accounts.metadata, self._accounts.patience
+    def learn(self, use: Callable[[Reader], object], /) -> Entity | None:
+        metadata = self._accounts.metadata
         for _ in range(2):
             # Several at once ask the provider once; it may count this as a connection.
-            with metadata.learning(self._film, patience.first_byte_s) as mine:
+            with metadata.learning(self._film, self._accounts.head_patience.first_byte_s) as mine:
                 if (entity := self.known()) is not None:
                     return entity
                 if mine:
-                    return self._ask()
+                    return self._ask(use)
         return None
 
-    def _ask(self) -> Entity | None:
+    def _ask(self, use: Callable[[Reader], object]) -> Entity | None:
         for profile in self._accounts.profiles:
+            upstream = self._upstream(profile, self._accounts.head_patience)
+            use(upstream)
             try:
-                entity = self._upstream(profile).head(self._url(profile))
-            except NoSuchFilm:
+                entity = upstream.head(self._url(profile))
+            except (NoSuchFilm, Interrupted):
                 raise
             except GatewayError:
                 continue  # full, or does not know HEAD: the next one, or playing it, will tell
@@ -146,7 +153,7 @@ class _AccountSource:
         use: Callable[[Reader], object],
     ) -> tuple[Reader, Entity]:
         profile, metadata = self._accounts.profiles[place], self._accounts.metadata
-        upstream = self._upstream(profile)
+        upstream = self._upstream(profile, self._accounts.patience)
         use(upstream)
         # Those who come meanwhile for what is not known yet learn it from this answer.
         with metadata.learning(self._film, 0.0):
@@ -162,11 +169,11 @@ class _AccountSource:
     def _url(self, profile: Profile) -> str:
         return profile.stream_url(self._film.kind, self._film.number, self._film.extension)
 
-    def _upstream(self, profile: Profile) -> Upstream:
+    def _upstream(self, profile: Profile, patience: Patience) -> Upstream:
         return Upstream(
             profile.name,
             self.words,
-            patience=self._accounts.patience,
+            patience=patience,
             agent=self._agent,
             tally=self._accounts.tally,
         )

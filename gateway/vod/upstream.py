@@ -20,7 +20,7 @@ from urllib.parse import urljoin, urlsplit
 
 from urllib3 import HTTPResponse
 from urllib3.connection import HTTPConnection, HTTPSConnection
-from urllib3.exceptions import HTTPError, LocationParseError
+from urllib3.exceptions import HTTPError, LocationParseError, NewConnectionError
 from urllib3.exceptions import TimeoutError as Urllib3Timeout
 from werkzeug.http import http_date
 
@@ -171,7 +171,9 @@ class Upstream:
     def _translated(self, exc: Exception) -> GatewayError:
         if self._closed:
             return Interrupted("the connection to the provider was closed")
-        if isinstance(exc, TimeoutError | Urllib3Timeout):
+        if isinstance(exc, TimeoutError | Urllib3Timeout) and not isinstance(
+            exc, NewConnectionError
+        ):
             if self._sock is None:
                 return ConnectFailed(
                     f"{self._who} did not take a connection within {self._patience.connect_s:g} s"
