@@ -1,7 +1,7 @@
 """Which article holds which bytes: parts, part tables, and the runs and extents of a file.
 
 A *posted file* is cut into *parts* (yEnc's word), one article each; a `PartTable` tells which
-part holds an offset. A *file* of the library is a chain of `Run`s, each a stretch of a posted
+part holds an offset. A *file* of the library is a chain of `Run`s, each a row of bytes of a posted
 file: one run over all of it for a plain post, one for each volume when an archive is mapped.
 An `Extent` is the piece of a file that lies within one part. Both values are made for every
 article that is read, and a NamedTuple is made several times faster than a frozen dataclass.

@@ -1,6 +1,6 @@
 """Where the bytes of a file lie: from an offset to the article that holds it.
 
-A file is a chain of runs, each a stretch of a posted file; a `Piece` is what one article gives
+A file is a chain of runs, each a row of bytes of a posted one; a `Piece` is what one article gives
 to one run. In a regular table the way from an offset to its piece is arithmetic. Where sizes are
 irregular it is a `Search`: guess a part, fetch it, compare with what its article says of itself,
 remember that, and guess again on the right side of it.

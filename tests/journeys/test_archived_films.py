@@ -3,16 +3,12 @@
 from __future__ import annotations
 
 import hashlib
-import io
 import random
-import zipfile
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
-import py7zr
 import pytest
-import rar_writer
-from py7zr.properties import FILTER_COPY, FILTER_CRYPTO_AES256_SHA256
+from stored_archives import Named, in_7z, in_rar5, in_zip
 
 from gateway.demo import NewsServer, Post, make_post
 from gateway.library.catalogue import Library
@@ -31,51 +27,25 @@ from gateway_queue.ticket import Ticket
 
 PART = 20_000
 FILM = random.Random(7).randbytes(900_017)
-VOLUME = 170_001
+SIZE = 170_001
 
-Named = list[tuple[str, bytes]]
 Read = Callable[[Sequence[Volume], str | None], list[Inner]]
-
-
-def cut(name: str, data: bytes) -> Named:
-    return [
-        (f"{name}.{number:03}", data[at : at + VOLUME])
-        for number, at in enumerate(range(0, len(data), VOLUME), 1)
-    ]
-
-
-def in_7z(files: Named, password: str | None = None) -> Named:
-    filters = [{"id": FILTER_COPY}, {"id": FILTER_CRYPTO_AES256_SHA256}][: 2 if password else 1]
-    target = io.BytesIO()
-    with py7zr.SevenZipFile(
-        target, "w", filters=filters, password=password, header_encryption=bool(password)
-    ) as archive:
-        for name, data in files:
-            archive.writestr(data, name)
-    return cut("film.7z", target.getvalue())
-
-
-def in_zip(files: Named) -> Named:
-    target = io.BytesIO()
-    with zipfile.ZipFile(target, "w") as archive:
-        for name, data in files:
-            archive.writestr(name, data)
-    return cut("film.zip", target.getvalue())
-
-
-def in_rar(files: Named, password: str | None = None) -> Named:
-    options = rar_writer.Options(VOLUME, password, encrypt_headers=bool(password))
-    return rar_writer.rar5([rar_writer.Entry(name, data) for name, data in files], options)
 
 
 PLAIN: Named = [("film.mkv", FILM), ("film.nfo", b"a film")]
 SHAPES: dict[str, tuple[Named, list[Read]]] = {
-    "7z": (in_7z(PLAIN), [sevenzip.read]),
-    "encrypted 7z": (in_7z(PLAIN, "secret"), [sevenzip.read]),
-    "ZIP": (in_zip(PLAIN), [zipped.read]),
-    "encrypted RAR": (in_rar(PLAIN, "secret"), [rar.read]),
-    "RAR in encrypted 7z": (in_7z(in_rar(PLAIN), "secret"), [sevenzip.read, rar.read]),
-    "encrypted RAR in ZIP": (in_zip(in_rar(PLAIN, "secret")), [zipped.read, rar.read]),
+    "7z": (in_7z(PLAIN, SIZE), [sevenzip.read]),
+    "encrypted 7z": (in_7z(PLAIN, SIZE, "secret"), [sevenzip.read]),
+    "ZIP": (in_zip(PLAIN, SIZE), [zipped.read]),
+    "encrypted RAR": (in_rar5(PLAIN, SIZE, "secret"), [rar.read]),
+    "RAR in encrypted 7z": (
+        in_7z(in_rar5(PLAIN, SIZE), SIZE, "secret"),
+        [sevenzip.read, rar.read],
+    ),
+    "encrypted RAR in ZIP": (
+        in_zip(in_rar5(PLAIN, SIZE, "secret"), SIZE),
+        [zipped.read, rar.read],
+    ),
 }
 
 

@@ -6,14 +6,11 @@ import hashlib
 import io
 import itertools
 import random
-import zipfile
 import zlib
 from collections.abc import Callable, Sequence
 
-import py7zr
 import pytest
-import rar_writer
-from py7zr.properties import FILTER_COPY, FILTER_CRYPTO_AES256_SHA256
+from stored_archives import Named, cut, in_7z, in_rar4, in_rar5, in_zip
 
 from gateway.errors import UnsupportedArchive
 from gateway.nzb import rar, sevenzip, split, zipped
@@ -25,52 +22,13 @@ FILM = b"".join(hashlib.sha256(b"%d" % number).digest() for number in range(800)
 SUBTITLES = b"1\n00:00:01,000 --> 00:00:02,000\nHello\n"
 FILES = {"film.mkv": FILM, "Subs/en.srt": SUBTITLES}
 
-Named = list[tuple[str, bytes]]
-
-
-def pieces(name: str, data: bytes, size: int) -> Named:
-    return [
-        (f"{name}.{number:03}", data[at : at + size])
-        for number, at in enumerate(range(0, len(data), size), 1)
-    ]
-
-
-def in_7z(files: Named, password: str | None = None) -> Named:
-    filters = [{"id": FILTER_COPY}, {"id": FILTER_CRYPTO_AES256_SHA256}][: 2 if password else 1]
-    target = io.BytesIO()
-    with py7zr.SevenZipFile(
-        target, "w", filters=filters, password=password, header_encryption=bool(password)
-    ) as archive:
-        for name, data in files:
-            archive.writestr(data, name)
-    return pieces("a.7z", target.getvalue(), 9_000)
-
-
-def in_zip(files: Named, password: str | None = None) -> Named:
-    target = io.BytesIO()
-    with zipfile.ZipFile(target, "w") as archive:
-        for name, data in files:
-            archive.writestr(name, data)
-    return pieces("a.zip", target.getvalue(), 11_000)
-
-
-def in_rar5(files: Named, password: str | None = None) -> Named:
-    options = rar_writer.Options(volume_size=8_000, password=password)
-    return rar_writer.rar5([rar_writer.Entry(name, data) for name, data in files], options)
-
-
-def in_rar4(files: Named, password: str | None = None) -> Named:
-    options = rar_writer.Options(volume_size=7_000, password=password, old_names=True)
-    return rar_writer.rar4([rar_writer.Entry(name, data) for name, data in files], options)
-
-
 Packer = Callable[..., Named]
 Reader = Callable[[Sequence[Volume], str | None], list[Inner]]
-KINDS: dict[str, tuple[Packer, Reader]] = {
-    "7z": (in_7z, sevenzip.read),
-    "zip": (in_zip, zipped.read),
-    "rar5": (in_rar5, rar.read),
-    "rar4": (in_rar4, rar.read),
+KINDS: dict[str, tuple[Packer, int, Reader]] = {  # the maker, bytes a volume, the reader
+    "7z": (in_7z, 9_000, sevenzip.read),
+    "zip": (in_zip, 11_000, zipped.read),
+    "rar5": (in_rar5, 8_000, rar.read),
+    "rar4": (in_rar4, 7_000, rar.read),
 }
 
 
@@ -78,14 +36,18 @@ def packed(kinds: Sequence[str], encrypted: str = "") -> list[Volume]:
     """Return the volumes of FILES packed as *kinds* say, the outermost first."""
     files = list(FILES.items())
     for kind in reversed(kinds):
-        password = "secret" if kind == encrypted else None
-        files = KINDS[kind][0](files, password)
+        pack, size, _ = KINDS[kind]
+        files = pack(files, size, "secret" if kind == encrypted else None)
+    return volumes_of(files)
+
+
+def volumes_of(files: Named) -> list[Volume]:
     return [Volume(name, len(data), io.BytesIO(data)) for name, data in files]
 
 
 def found(kinds: Sequence[str], volumes: Sequence[Volume]) -> list[Inner]:
     """Return what lies innermost, by the volumes that lie outermost."""
-    inners = KINDS[kinds[0]][1](volumes, "secret")
+    inners = KINDS[kinds[0]][2](volumes, "secret")
     if len(kinds) == 1:
         return inners
     deeper = found(kinds[1:], [volume_of(inner, volumes) for inner in inners])
@@ -133,17 +95,14 @@ def test_what_lies_deeper_comes_down_as_far() -> None:
 
 
 def test_both_encrypted_are_refused_in_words() -> None:
-    inner = in_7z(list(FILES.items()), "secret")
-    volumes = [Volume(name, len(data), io.BytesIO(data)) for name, data in in_rar5(inner, "secret")]
+    inner = in_7z(list(FILES.items()), 9_000, "secret")
+    volumes = volumes_of(in_rar5(inner, 8_000, "secret"))
     with pytest.raises(UnsupportedArchive, match=r'"film\.mkv" is encrypted, and .* "download"'):
         found(("rar5", "7z"), volumes)
 
 
 def test_pieces_of_a_film_in_an_archive_are_joined() -> None:
-    volumes = [
-        Volume(name, len(data), io.BytesIO(data))
-        for name, data in in_rar5(pieces("film.mkv", FILM, 5_000), "secret")
-    ]
+    volumes = volumes_of(in_rar5(cut("film.mkv", FILM, 5_000), 8_000, "secret"))
     inners = rar.read(volumes, "secret")
     (film,) = split.read([volume_of(inner, volumes) for inner in inners])
     film = Level(inners).compose(film)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import itertools
 import threading
 from collections.abc import Callable, Iterator, Sequence
@@ -11,6 +12,7 @@ import pytest
 from cryptography.hazmat.primitives.ciphers import Cipher as AesCipher
 from cryptography.hazmat.primitives.ciphers.algorithms import AES
 from cryptography.hazmat.primitives.ciphers.modes import CBC
+from hypothesis import strategies as st
 
 from gateway.errors import ArticleMissing, ConnectionLost, GatewayError
 from gateway.nzb.archive import Cipher, Stretch
@@ -18,7 +20,7 @@ from gateway.nzb.extents import Part, PartTable, Run
 from gateway.streams.decrypt import CipheredLayout
 from gateway.streams.layout import Layout
 from gateway.streams.source import Articles, Pending
-from gateway.streams.streams import Streams
+from gateway.streams.streams import Stream, Streams
 from gateway.usenet.articles import Body, Verdict
 from gateway.usenet.workload import Reservation
 
@@ -224,3 +226,41 @@ def make_streams() -> Iterator[Opener]:
     for streams in opener.opened:
         streams.close()
         assert streams.budget.used == 0
+
+
+ReadAlike = Callable[[Stream, io.BytesIO, int, st.DataObject], None]
+
+
+@pytest.fixture(scope="session")
+def read_alike() -> ReadAlike:
+    """Give what reads a stream of so many bytes, and its bytes, by whatever calls are drawn."""
+
+    def read_alike(stream: Stream, reference: io.BytesIO, size: int, data: st.DataObject) -> None:
+        calls = st.sampled_from(["view", "read", "readinto", "seek", "near", "readall"])
+        for _ in range(data.draw(st.integers(1, 25))):
+            match data.draw(calls):
+                case "view":
+                    limit = data.draw(st.integers(1, 900))
+                    view = stream.read_view(limit)
+                    assert view.readonly
+                    assert len(view) <= limit
+                    assert bytes(view) == reference.read(len(view))
+                    assert len(view) or not reference.read(1)
+                case "read":
+                    limit = data.draw(st.integers(0, 1500))
+                    assert stream.read(limit) == reference.read(limit)
+                case "readinto":
+                    mine, other = bytearray(300), bytearray(300)
+                    assert stream.readinto(mine) == reference.readinto(other)
+                    assert mine == other
+                case "readall":
+                    assert stream.readall() == reference.read()
+                case "seek":
+                    to = data.draw(st.integers(0, size + 50))
+                    assert stream.seek(to) == reference.seek(to)
+                case "near":
+                    to = max(0, stream.tell() + data.draw(st.integers(-40, 40)))
+                    assert stream.seek(to) == reference.seek(to)
+            assert stream.tell() == reference.tell()
+
+    return read_alike

@@ -22,7 +22,7 @@ from gateway.streams.decrypt import CipheredLayout
 from gateway.streams.streams import Streams
 
 if TYPE_CHECKING:
-    from tests.streams.conftest import Opener, Shelf
+    from tests.streams.conftest import Opener, ReadAlike, Shelf
 
 CONTENT = b"".join(hashlib.sha256(b"%d" % number).digest() for number in range(320))
 
@@ -70,7 +70,7 @@ def layouts(draw: st.DrawFn, shelf: Shelf) -> tuple[CipheredLayout, bytes]:
 @settings(max_examples=100)
 @given(data=st.data())
 def test_any_split_into_reads_gives_the_same_bytes(
-    make_shelf: Callable[[], Shelf], data: st.DataObject
+    make_shelf: Callable[[], Shelf], read_alike: ReadAlike, data: st.DataObject
 ) -> None:
     shelf = make_shelf()
     layout, expected = data.draw(layouts(shelf))
@@ -85,31 +85,7 @@ def test_any_split_into_reads_gives_the_same_bytes(
     )
     reference = io.BytesIO(expected[: None if stop is None else max(0, stop)])
     with streams.open(layout, stop=stop) as stream:
-        for _ in range(data.draw(st.integers(1, 25))):
-            match data.draw(st.sampled_from(["view", "read", "readinto", "seek", "near", "all"])):
-                case "view":
-                    limit = data.draw(st.integers(1, 900))
-                    view = stream.read_view(limit)
-                    assert len(view) <= limit
-                    assert view.readonly
-                    assert bytes(view) == reference.read(len(view))
-                    assert len(view) or not reference.read(1)
-                case "read":
-                    size = data.draw(st.integers(0, 1500))
-                    assert stream.read(size) == reference.read(size)
-                case "readinto":
-                    mine, other = bytearray(300), bytearray(300)
-                    assert stream.readinto(mine) == reference.readinto(other)
-                    assert mine == other
-                case "all":
-                    assert stream.readall() == reference.read()
-                case "seek":
-                    to = data.draw(st.integers(0, len(expected) + 50))
-                    assert stream.seek(to) == reference.seek(to)
-                case "near":
-                    to = max(0, stream.tell() + data.draw(st.integers(-40, 40)))
-                    assert stream.seek(to) == reference.seek(to)
-            assert stream.tell() == reference.tell()
+        read_alike(stream, reference, len(expected), data)
         # The carrier went past nothing that the range does not take.
         assert {number for number, _ in layout.touched()} >= {
             int(mid.split(".")[0]) - 1 for mid in shelf.asked

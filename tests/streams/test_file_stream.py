@@ -20,7 +20,7 @@ from gateway.usenet.articles import Body
 from gateway.usenet.workload import Reservation, Workload, scope
 
 if TYPE_CHECKING:
-    from tests.streams.conftest import Opener, Shelf
+    from tests.streams.conftest import Opener, ReadAlike, Shelf
 
 CONTENT = bytes(range(251)) * 40  # 10,040 bytes; no two places within 251 bytes look alike
 
@@ -55,7 +55,7 @@ def layouts(draw: st.DrawFn, shelf: Shelf) -> tuple[Layout, bytes]:
 @settings(max_examples=300, deadline=None)
 @given(data=st.data())
 def test_any_split_into_reads_gives_the_same_bytes(
-    make_shelf: Callable[[], Shelf], data: st.DataObject
+    make_shelf: Callable[[], Shelf], read_alike: ReadAlike, data: st.DataObject
 ) -> None:
     shelf = make_shelf()
     layout, expected = data.draw(layouts(shelf))
@@ -69,27 +69,7 @@ def test_any_split_into_reads_gives_the_same_bytes(
     )
     reference = io.BytesIO(expected[:stop])
     with streams.open(layout, stop=stop) as stream:
-        for _ in range(data.draw(st.integers(1, 25))):
-            match data.draw(st.sampled_from(["view", "read", "readinto", "seek", "readall"])):
-                case "view":
-                    limit = data.draw(st.integers(1, 900))
-                    view = stream.read_view(limit)
-                    assert len(view) <= limit
-                    assert bytes(view) == reference.read(len(view))
-                    assert len(view) or not reference.read(1)
-                case "read":
-                    size = data.draw(st.integers(0, 1500))
-                    assert stream.read(size) == reference.read(size)
-                case "readinto":
-                    mine, other = bytearray(300), bytearray(300)
-                    assert stream.readinto(mine) == reference.readinto(other)
-                    assert mine == other
-                case "readall":
-                    assert stream.readall() == reference.read()
-                case "seek":
-                    to = data.draw(st.integers(0, len(expected) + 50))
-                    assert stream.seek(to) == reference.seek(to)
-            assert stream.tell() == reference.tell()
+        read_alike(stream, reference, len(expected), data)
     assert streams.budget.used == 0
 
 
