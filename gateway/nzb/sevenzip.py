@@ -41,7 +41,8 @@ def read(volumes: Sequence[Volume], password: str | None = None) -> list[Inner]:
     file, keys = view(row, volumes), Keys(password)
     header = read_header(file, row.size, keys)
     _refuse_compressed(header.streams)
-    rows = [_Row(one, row, keys) if one.is_stored else one for one in header.streams]
+    archive = Chain(run for stretch in row.stretches for run in stretch.runs)
+    rows = [_Row(one, archive, keys) if one.is_stored else one for one in header.streams]
     _check_password(file, [one for one in rows if isinstance(one, _Row) and one.cipher])
     return [*_inners(header, (content for one in rows for content in _contents(one)))]
 
@@ -65,7 +66,7 @@ def _contents(row: _Row | Packed) -> Iterator[_Content]:
 class _Row:
     """Where the files of one packed stream lie."""
 
-    def __init__(self, packed: Packed, archive: Inner, keys: Keys) -> None:
+    def __init__(self, packed: Packed, archive: Chain, keys: Keys) -> None:
         self.packed = packed
         self.cipher: Cipher | None = None
         if [coder.method for coder in packed.coders].count(AES) > 1:
@@ -86,9 +87,7 @@ class _Row:
                 f"the 7z archive states sizes that cannot be: {size:,} bytes of files, "
                 f"{packed.length:,} that are stored"
             )
-        (whole,) = archive.stretches
-        stored = take(whole, packed.begin, packed.length)
-        self._stretch = Stretch(stored.runs, size, 0, self.cipher)
+        self._stretch = Stretch(archive.cut(packed.begin, packed.length), size, cipher=self.cipher)
 
     def contents(self) -> Iterator[_Content]:
         """Give the bytes of each file, and their CRC."""
@@ -104,7 +103,7 @@ def _check_password(file: BinaryIO, rows: Sequence[_Row]) -> None:
     Nothing else tells without reading a whole file, and where nothing is to be filled up,
     nothing does. The last row ends where the header begins: to look at it costs no article more.
     """
-    telling = [row for row in rows if row.padding]
+    telling = [row for row in rows if row.padding and row.packed.sizes]
     if not telling:
         return
     row = max(telling, key=lambda row: (min(row.padding, 4), row.packed.begin))
