@@ -3,7 +3,7 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 
-.PHONY: demo test lint bench bench-shares mutants clean
+.PHONY: demo test lint bench bench-shares soak mutants clean
 .DEFAULT_GOAL := help
 
 help:
@@ -12,6 +12,7 @@ help:
 	@echo "make lint          ruff, mypy --strict, import-linter"
 	@echo "make bench         throughput, CPU and memory against a bare client"
 	@echo "make bench-shares  how connections are shared, in a model and on a shaped line"
+	@echo "make soak          ten minutes of viewers who come and go, while provider and Redis fail"
 	@echo "make mutants       changes the program for the worse, and has the tests notice each time"
 
 $(VENV)/.installed: pyproject.toml
@@ -39,6 +40,9 @@ bench: $(VENV)/.installed
 
 bench-shares: $(VENV)/.installed
 	$(BIN)/python -m bench.shares
+
+soak: $(VENV)/.installed
+	$(BIN)/python -m bench.soak
 
 mutants: $(VENV)/.installed
 	$(BIN)/python tests/mutants/run.py

@@ -31,14 +31,14 @@ _BOUNDARY = "nzb-gateway-bench-boundary"
 
 
 class GatewayProcess:
-    """A gateway on a free port of 127.0.0.1, with one provider and an empty library."""
+    """A gateway on a free port of 127.0.0.1, with at most one provider and an empty library."""
 
     def __init__(
         self,
         data_dir: Path,
         *,
-        provider: tuple[str, int],
-        connections: int,
+        provider: tuple[str, int] | None = None,
+        connections: int = 10,
         login: tuple[str, str] = ("bench", "bench"),
         trusted: Path | None = None,
         settings: dict[str, str] | None = None,
@@ -51,21 +51,23 @@ class GatewayProcess:
         with socket.create_server(("127.0.0.1", 0)) as free:
             self.port: int = free.getsockname()[1]
         self.host = "127.0.0.1"
-        host, port = provider
         chosen = {
             "HOST": self.host,
             "PORT": str(self.port),
             "DATA_DIR": str(data_dir),
             "WEBDAV_PASSWORD": PASSWORD,
             "API_KEY": API_KEY,
-            "PROVIDERS__BENCH__HOST": host,
-            "PROVIDERS__BENCH__PORT": str(port),
-            "PROVIDERS__BENCH__TLS": "true" if trusted else "false",
-            "PROVIDERS__BENCH__USERNAME": login[0],
-            "PROVIDERS__BENCH__PASSWORD": login[1],
-            "PROVIDERS__BENCH__CONNECTIONS": str(connections),
             **(settings or {}),
         }
+        if provider is not None:
+            chosen |= {
+                "PROVIDERS__BENCH__HOST": provider[0],
+                "PROVIDERS__BENCH__PORT": str(provider[1]),
+                "PROVIDERS__BENCH__TLS": "true" if trusted else "false",
+                "PROVIDERS__BENCH__USERNAME": login[0],
+                "PROVIDERS__BENCH__PASSWORD": login[1],
+                "PROVIDERS__BENCH__CONNECTIONS": str(connections),
+            }
         environment = {key: value for key, value in os.environ.items() if "GATEWAY_" not in key}
         environment |= {f"GATEWAY_{key}": value for key, value in chosen.items()}
         if trusted is not None:
@@ -95,6 +97,10 @@ class GatewayProcess:
         traceback: TracebackType | None,
     ) -> None:
         self.stop()
+
+    @property
+    def pid(self) -> int:
+        return self._process.pid
 
     @property
     def credentials(self) -> str:

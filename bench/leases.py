@@ -6,18 +6,14 @@ With a few viewers, as an IPTV account allows, and with a hundred; each session 
 from __future__ import annotations
 
 import argparse
-import socket
-import subprocess
 import tempfile
 import time
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
 from functools import partial
-
-from redis import Redis
-from redis.exceptions import RedisError
+from pathlib import Path
 
 from bench.figures import Results
+from bench.redis_process import RedisProcess
 from gateway.leases.lease import Lease, LeaseStore, Pool
 from gateway.leases.memory import MemoryLeases
 from gateway.leases.redis import RedisLeases
@@ -30,32 +26,6 @@ _POOLS = (
 )
 _TTL_S = 20.0
 _AIM_US = {"memory": 10.0, "redis": 150.0}
-_START_S = 10.0
-
-
-@contextmanager
-def redis_url() -> Iterator[str]:
-    """Run a redis-server of PATH on 127.0.0.1 for the block, and yield its address."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = int(probe.getsockname()[1])
-    with tempfile.TemporaryDirectory() as folder:
-        options = ["--port", str(port), "--bind", "127.0.0.1", "--save", "", "--dir", folder]
-        process = subprocess.Popen(["redis-server", *options], stdout=subprocess.DEVNULL)
-        try:
-            deadline = time.monotonic() + _START_S
-            with Redis(port=port) as client:
-                while True:
-                    try:
-                        client.ping()
-                        break
-                    except RedisError:
-                        if time.monotonic() > deadline:
-                            raise
-            yield f"redis://127.0.0.1:{port}/0"
-        finally:
-            process.terminate()
-            process.wait()
 
 
 def measure(results: Results, kind: str, store: LeaseStore, viewers: int, samples: int) -> None:
@@ -93,10 +63,10 @@ def main(arguments: Sequence[str] | None = None) -> None:
     results = Results("leases")
     for viewers in (4, 100):
         measure(results, "memory", MemoryLeases(), viewers, options.samples)
-    with redis_url() as url:
-        with Redis.from_url(url) as client:
+    with tempfile.TemporaryDirectory() as folder, RedisProcess(Path(folder)) as server:
+        with server.client() as client:
             results.add("redis: ping", "µs", [_us(client.ping) for _ in range(options.samples)])
-        store = RedisLeases.from_url(url, recover_s=0)
+        store = RedisLeases.from_url(server.url, recover_s=0)
         for viewers in (4, 100):
             measure(results, "redis", store, viewers, options.samples)
         store.close()
