@@ -140,7 +140,8 @@ class VodDoor:
         elif isinstance(exc, RangeMissed):
             headers = [("Content-Range", f"bytes */{exc.total}")]
         if status >= 500:
-            log.warning("%s", sentence)
+            level = logging.INFO if isinstance(exc, PoolFull) else logging.WARNING
+            log.log(level, "%s", sentence)
         return plain(start_response, status, sentence, headers)
 
 

@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import http.client
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
+from redis_server import RedisServer
 
 from gateway.demo.xtream import Account, Movie, Trouble, XtreamServer
 from gateway.http.wire import Timeouts
 from gateway.leases.lease import LeaseStore
+from gateway.leases.redis import RedisLeases
 from gateway.vod.profiles import Profile
 
 SIZE = 60_000_003
@@ -364,3 +366,34 @@ def test_a_short_probe_is_let_in_beside_a_full_account_and_a_long_one_is_cut(
     long = doors.ask(OTHER, "0-", "User-Agent: scanner")
     assert len(rest(long)) < 17 << 20
     assert doors.count("profile:bob") == 1
+
+
+@pytest.fixture
+def two_stores(vod_redis: RedisServer) -> Iterator[list[LeaseStore]]:
+    """The stores of two gateways, in one server."""
+    stores: list[LeaseStore] = [RedisLeases.from_url(vod_redis.url, recover_s=0) for _ in range(2)]
+    yield stores
+    for store in stores:
+        store.close()
+
+
+@pytest.mark.system("redis-server")
+def test_a_newer_request_at_another_gateway_takes_the_turn_over_there(
+    two_stores: list[LeaseStore],
+    films: XtreamServer,
+    profile_of: MakeProfile,
+    doors_over: MakeDoors,
+    until: Until,
+) -> None:
+    here, there = (doors_over(store, [profile_of()]) for store in two_stores)
+    older = here.ask(FILM, "0-")
+    older.read(1000)
+    newer = there.ask(FILM, "5000-")
+    assert newer.read(1000) == films.content(4711).read(5000, 1000)
+    until(lambda: here.events("superseded") == 1)
+    assert here.connections == 0
+    assert there.count("profile:bob") == 1
+    assert films.counts(ACCOUNT).offences == 0
+    (session,) = [viewing.session for viewing in there.vod.viewings()]
+    here.keeper.evict(session)
+    until(lambda: there.connections == 0)
