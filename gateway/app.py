@@ -39,7 +39,7 @@ from gateway.page import streams as open_streams
 from gateway.page.api import Api
 from gateway.reload import put_in_force, rules_of
 from gateway.settings import Settings
-from gateway.settings_parts import ProviderSettings
+from gateway.settings_parts import CategorySettings, ProviderSettings
 from gateway.signals import awaited
 from gateway.slots import ProviderSlots, SlotTimes, pool_of
 from gateway.streams.streams import Streams
@@ -48,6 +48,7 @@ from gateway.usenet.rules import Sharing
 from gateway.usenet.workload import Workload
 from gateway.vod.figures import VodFigures
 from gateway.vod_doors import catalogue_doors, vod_of
+from gateway_queue.category import CategoryRules, Duplicates, Links, Verify
 from gateway_queue.checks import HealthChecks
 from gateway_queue.health import Examiner
 from gateway_queue.health_worker import HealthWorker
@@ -118,10 +119,11 @@ class Gateway:
                 connections=usenet.connections,
             )
             stack.callback(streams.close)
-            folders = {name: category.dir for name, category in settings.categories.items()}
+            categories = {name: _rules(name, one) for name, one in settings.categories.items()}
+            folders = {name: category.folder for name, category in categories.items()}
             store = JobStore(database)
             verifier = Verifier(usenet.source, providers=len(settings.providers))
-            importer = Importer(streams.source, library, verifier, folders=folders)
+            importer = Importer(streams.source, library, verifier, rules=categories)
             self.processor = Processor(
                 store,
                 importer,
@@ -292,6 +294,18 @@ def _account(name: str, provider: ProviderSettings) -> Account:
         provider.connections,
         provider.priority,
         provider.backup,
+    )
+
+
+def _rules(name: str, category: CategorySettings) -> CategoryRules:
+    return CategoryRules(
+        name,
+        category.dir,
+        Verify(category.verify),
+        Links(category.links),
+        Duplicates(category.duplicates),
+        tuple(pattern for pattern in category.blocklist if pattern != "none"),
+        category.media_required,
     )
 
 

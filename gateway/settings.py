@@ -51,7 +51,15 @@ from gateway.settings_parts import (
     VodUserSettings,
 )
 
-CATEGORIES = ("movies", "tv", "audio", "software", "uncategorized")
+# Those that always exist, with what they ask otherwise than others.
+CATEGORIES: Mapping[str, Mapping[str, object]] = {
+    "movies": {},
+    "tv": {},
+    "audio": {},
+    # Serial numbers lie in .nfo files, and a sample may be one of a sampler's.
+    "software": {"blocklist": "*.par2,*.sfv", "media_required": False},
+    "uncategorized": {"media_required": False},
+}
 
 
 class Settings(BaseSettings):
@@ -136,9 +144,11 @@ class Settings(BaseSettings):
     def _always_exist(cls, value: object) -> object:
         if not isinstance(value, dict):
             return value
-        given = {name: fields for name, fields in value.items() if name not in CATEGORIES}
-        first = {name: value.get(name, {"dir": name}) for name in CATEGORIES}
-        return {**first, **given}
+        named: dict[str, Any] = {name: {} for name in CATEGORIES} | value
+        return {
+            name: {"dir": name, **CATEGORIES.get(name, {}), **fields}
+            for name, fields in named.items()
+        }
 
     @property
     def database(self) -> str:

@@ -8,7 +8,7 @@ from __future__ import annotations
 import re
 from ipaddress import ip_network
 from pathlib import Path, PurePosixPath
-from typing import Annotated
+from typing import Annotated, Literal
 from urllib.parse import urlsplit
 
 from pydantic import (
@@ -21,6 +21,7 @@ from pydantic import (
     field_validator,
     model_validator,
 )
+from pydantic_settings import NoDecode
 
 from gateway import units
 
@@ -64,6 +65,16 @@ def _folder_name(text: str) -> str:
     if "/" in text or "\\" in text or text in {".", ".."}:
         raise ValueError("is not the name of one folder: write it without / and \\")
     return text
+
+
+def _pattern(text: str) -> str:
+    if "/" in text or "\\" in text:
+        raise ValueError("looks for a folder: write patterns of file names alone, as *.nfo")
+    return text
+
+
+def _split(value: object) -> object:
+    return tuple(value.replace(",", " ").split()) if isinstance(value, str) else value
 
 
 def _path(text: object) -> object:
@@ -118,6 +129,7 @@ Mounted = Annotated[PurePosixPath, AfterValidator(_mounted)]
 Count = Annotated[int, Field(ge=1, le=10_000)]
 Guarantee = Annotated[int, Field(ge=0, le=10_000)]
 Address = Annotated[str, AfterValidator(_no_control_characters), AfterValidator(_address)]
+Pattern = Annotated[str, AfterValidator(_no_control_characters), AfterValidator(_pattern)]
 Slots = Annotated[int, Field(ge=0, le=10_000)]  # 0: as many as like
 
 
@@ -152,9 +164,23 @@ class ProviderSettings(_Part):
 
 
 class CategorySettings(_Part):
-    """GATEWAY_CATEGORIES__<name>__…: one category and the name of its folder."""
+    """GATEWAY_CATEGORIES__<name>__…: one category, and what it asks of its releases.
+
+    *dir* is filled in where the name is known; *blocklist* ("none",) is an empty one.
+    """
 
     dir: Annotated[Text, AfterValidator(_folder_name)]
+    storage: Literal["stream"] = "stream"
+    verify: Literal["sample", "all", "deep"] = "sample"
+    links: Literal["symlink", "strm", "none"] = "symlink"
+    duplicates: Literal["increment", "fail"] = "increment"
+    blocklist: Annotated[tuple[Pattern, ...], NoDecode, BeforeValidator(_split)] = (
+        "*.nfo",
+        "*.par2",
+        "*.sfv",
+        "samples",
+    )
+    media_required: bool = True
 
 
 class VodProfileSettings(_Part):

@@ -9,6 +9,7 @@ import pytest
 
 from gateway.errors import ConfigurationError
 from gateway.settings import CATEGORIES, Settings, lines, load, names
+from gateway.settings_file import Given
 
 ROOT = Path(__file__).parent.parent
 NO_HOST = "is not a host: write its name or address alone, as news.example.com"
@@ -133,7 +134,7 @@ def test_a_provider_takes_the_usual_port_of_its_kind() -> None:
 
 
 def test_five_categories_exist_and_more_are_added_by_naming_them() -> None:
-    assert tuple(load(None, {}).categories) == CATEGORIES
+    assert list(load(None, {}).categories) == list(CATEGORIES)
     settings = given(CATEGORIES__anime__DIR="Anime", CATEGORIES__tv__DIR="series")
     assert {name: category.dir for name, category in settings.categories.items()} == {
         "movies": "movies",
@@ -143,6 +144,25 @@ def test_five_categories_exist_and_more_are_added_by_naming_them() -> None:
         "uncategorized": "uncategorized",
         "anime": "Anime",
     }
+
+
+def test_a_category_asks_the_usual_of_its_releases_until_a_setting_says_otherwise() -> None:
+    usual = load(None, {}).categories
+    assert usual["movies"].blocklist == ("*.nfo", "*.par2", "*.sfv", "samples")
+    assert (usual["tv"].verify, usual["tv"].links) == ("sample", "symlink")
+    assert [name for name, one in usual.items() if not one.media_required] == [
+        "software",
+        "uncategorized",
+    ]
+    assert usual["software"].blocklist == ("*.par2", "*.sfv"), "a serial number lies in an .nfo"
+    ours = given(
+        CATEGORIES__tv__BLOCKLIST="*.txt, *.nfo",
+        CATEGORIES__anime__LINKS="none",
+        CATEGORIES__software__VERIFY="all",
+    ).categories
+    assert ours["tv"].blocklist == ("*.txt", "*.nfo")
+    assert (ours["anime"].dir, ours["anime"].links) == ("anime", "none")
+    assert (ours["software"].verify, ours["software"].media_required) == ("all", False)
 
 
 def test_hosts_that_may_be_asked_for_are_listed_with_commas() -> None:
@@ -198,6 +218,9 @@ def test_the_file_of_the_current_folder_is_read_if_there_is_one(tmp_path: Path) 
         ("GATEWAY_WEBDAV_USER=a:b", "holds a colon"),
         ("GATEWAY_MOUNT_DIR=mnt", "is not an absolute path: write it from the root"),
         ("GATEWAY_CATEGORIES__x__DIR=../x", "is not the name of one folder"),
+        ("GATEWAY_CATEGORIES__x__STORAGE=download", "is not known: write 'stream'"),
+        ("GATEWAY_CATEGORIES__x__VERIFY=none", "write 'sample', 'all' or 'deep'"),
+        ("GATEWAY_CATEGORIES__x__BLOCKLIST=*.txt,a/b", "looks for a folder: write patterns"),
         ("GATEWAY_PROVIDERS__x__TLS=maybe", "is neither yes nor no: write true or false"),
         ("GATEWAY_STREAM_GUARANTEE=-1", "is too small: write 0 or more"),
         ("GATEWAY_ALLOWED_HOSTS=a,\x07", "holds a control character"),
@@ -450,7 +473,13 @@ def test_the_example_lists_every_setting_and_no_other() -> None:
     providers = {name for name in listed if name.startswith("PROVIDERS__")}
     assert providers == {f"PROVIDERS__MAIN__{field}" for field in known.sections["PROVIDERS"]}
     categories = {name for name in listed if name.startswith("CATEGORIES__")}
-    assert categories == {f"CATEGORIES__{name.upper()}__DIR" for name in CATEGORIES}
+    assert {f"CATEGORIES__MOVIES__{field}" for field in known.sections["CATEGORIES"]} <= categories
+    assert {f"CATEGORIES__{name.upper()}__DIR" for name in CATEGORIES} <= categories
+    exceptions = {
+        f"CATEGORIES__{name}__{field}".upper() for name in CATEGORIES for field in CATEGORIES[name]
+    }
+    assert exceptions <= categories
+    assert all(known.problem(Given(f"GATEWAY_{name}", "", "")) is None for name in categories)
     vod = {f"VOD__PROFILES__MAIN__{field}" for field in known.sections["VOD__PROFILES"]}
     vod |= {f"VOD__USERS__BOB__{field}" for field in known.sections["VOD__USERS"]}
     assert vod <= listed

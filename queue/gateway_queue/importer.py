@@ -38,6 +38,7 @@ from gateway_queue.analysis import (
     part_of,
     regular_table,
 )
+from gateway_queue.category import CategoryRules, rules_of
 from gateway_queue.contents import Kind, kind_of
 from gateway_queue.item import Item
 from gateway_queue.ticket import Ticket
@@ -75,8 +76,8 @@ class Plan:
 class Importer:
     """Imports what *source* has into *library*. One for all workers.
 
-    *folders* has for each category the folder of its releases, its own name unless it is listed.
-    Waits for at most *patience_s* for the next of the articles that it has asked for.
+    *rules* has for each category what it asks of its releases; one that is not listed asks the
+    usual. Waits for at most *patience_s* for the next of the articles that it has asked for.
     """
 
     def __init__(
@@ -85,14 +86,14 @@ class Importer:
         library: Library,
         verifier: Verifier,
         *,
-        folders: Mapping[str, str] | None = None,
+        rules: Mapping[str, CategoryRules] | None = None,
         patience_s: float = 60.0,
         clock: Callable[[], float] = time.time,
     ) -> None:
         self._source = source
         self._library = library
         self._verifier = verifier
-        self._folders = folders or {}
+        self._rules = rules or {}
         self._patience_s = patience_s
         self._clock = clock
 
@@ -152,9 +153,8 @@ class Importer:
             )
             for index, file in enumerate(plan.files)
         )
-        category = plan.item.category
         release = NewRelease(
-            self._folders.get(category, category),
+            rules_of(self._rules, plan.item.category).folder,
             plan.item.name,
             self._clock(),
             plan.nzb,

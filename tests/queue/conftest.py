@@ -22,6 +22,7 @@ from gateway.library.entries import NewFile, NewPosted, NewRelease, Release
 from gateway.nzb.extents import PartTable, Run
 from gateway.streams.streams import Streams
 from gateway.usenet.client import Account, UsenetClient
+from gateway_queue.category import CategoryRules
 from gateway_queue.health import Examiner
 from gateway_queue.health_worker import HealthWorker
 from gateway_queue.importer import Importer
@@ -36,6 +37,7 @@ from gateway_queue.verifier import Verifier
 
 API_KEY, NZB_KEY = "the key of the tests", "the key for adding"
 FOLDERS = {"movies": "movies", "tv": "series", "uncategorized": "uncategorized"}
+RULES = {name: CategoryRules(name, folder) for name, folder in FOLDERS.items()}
 
 
 class Clock:
@@ -175,7 +177,7 @@ def importer(
     count = len(usenet.source.providers)
     verifier = Verifier(streams.source, providers=count, timeout_s=patience_s)
     return Importer(
-        streams.source, library, verifier, folders=FOLDERS, patience_s=patience_s, clock=clock
+        streams.source, library, verifier, rules=RULES, patience_s=patience_s, clock=clock
     )
 
 
