@@ -22,7 +22,7 @@ from gateway.library import packing
 from gateway.library.database import Database
 from gateway.library.entries import FileEntry, Folder, NewRelease, Release
 from gateway.library.offsets import LearnedOffsets
-from gateway.library.publishing import publish
+from gateway.library.publishing import is_taken, publish
 from gateway.library.schema import file_numbers, files, posted_files, releases
 from gateway.nzb.extents import PartTable, Run
 from gateway.streams.decrypt import CipheredLayout, FileLayout
@@ -66,6 +66,16 @@ class Library:
     def publish(self, tx: Connection, new: NewRelease) -> Release:
         """Add *new* within *tx*: see `gateway.library.publishing.publish`."""
         return publish(tx, new)
+
+    def is_taken(self, category: str, name: str, tx: Connection | None = None) -> bool:
+        """Say whether a release that is published as *name* would have to be called otherwise.
+
+        *tx*: as of within this transaction.
+        """
+        if tx is not None:
+            return is_taken(tx, category, name)
+        with self._database.read() as own:
+            return is_taken(own, category, name)
 
     def remove(self, release: Release) -> bool:
         """Remove *release* and all its files; False if it was gone already."""

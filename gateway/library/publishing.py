@@ -64,14 +64,21 @@ def publish(tx: Connection, new: NewRelease) -> Release:
     return Release(release_id, category, name, new.created, new.password)
 
 
+def is_taken(tx: Connection, category: str, name: str) -> bool:
+    """Say whether *category* has a release that is called what a new one called *name* would be."""
+    return _is_taken(tx, safe_name(category), safe_name(name))
+
+
+def _is_taken(tx: Connection, category: str, name: str) -> bool:
+    taken = sa.select(sa.literal(1)).where(releases.c.category == category, releases.c.name == name)
+    return tx.scalar(taken) is not None
+
+
 def _free_name(tx: Connection, category: str, name: str) -> str:
-    taken = sa.select(sa.literal(1)).where(
-        releases.c.category == category, releases.c.name == sa.bindparam("candidate")
-    )
     candidates = (
         numbered(name, number, folder=True) if number > 1 else name for number in count(1)
     )
-    return next(free for free in candidates if tx.scalar(taken, {"candidate": free}) is None)
+    return next(free for free in candidates if not _is_taken(tx, category, free))
 
 
 def _placed(new: Iterable[NewFile]) -> Iterator[tuple[str, str, NewFile]]:

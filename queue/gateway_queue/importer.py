@@ -38,10 +38,11 @@ from gateway_queue.analysis import (
     part_of,
     regular_table,
 )
-from gateway_queue.category import CategoryRules, rules_of
+from gateway_queue.category import CategoryRules, Duplicates, rules_of
 from gateway_queue.contents import Kind, kind_of
 from gateway_queue.item import Item
 from gateway_queue.ticket import Ticket
+from gateway_queue.tidying import kept
 from gateway_queue.verifier import Verifier, sample
 
 # A dead post shows in a few articles of its largest files, before anything is fetched of it.
@@ -103,6 +104,9 @@ class Importer:
         Raises ImportFailed where it can never be shown, any other GatewayError where it cannot
         now, and LetGo.
         """
+        rules = rules_of(self._rules, item.category)
+        if rules.duplicates is Duplicates.FAIL and self._library.is_taken(rules.folder, item.name):
+            raise _duplicate(rules, item)
         parsed = document.parse(nzb, filename=item.filename)
         if parsed.is_cut:
             # It may lack whole files, and the rest would pass for all that was posted.
@@ -129,6 +133,10 @@ class Importer:
                 yenc=first.name, subject=file.subject, job=item.name, head=first.head
             )
             planned.append(Planned(name, file, table))
+        planned = [
+            planned[index]
+            for index in kept([(file.name, file.table.size) for file in planned], rules)
+        ]
         password = item.password or parsed.password
         return Plan(item, nzb, password, planned, frozenset(present))
 
@@ -153,8 +161,9 @@ class Importer:
             )
             for index, file in enumerate(plan.files)
         )
+        rules = rules_of(self._rules, plan.item.category)
         release = NewRelease(
-            rules_of(self._rules, plan.item.category).folder,
+            rules.folder,
             plan.item.name,
             self._clock(),
             plan.nzb,
@@ -162,7 +171,17 @@ class Importer:
             files,
             plan.password,
         )
-        return partial(self._library.publish, new=release)
+        return partial(self._publish, plan.item, rules, release)
+
+    def _publish(
+        self, item: Item, rules: CategoryRules, new: NewRelease, tx: Connection
+    ) -> Release:
+        # Asked again: it may have been queued twice, and the other one was published meanwhile.
+        if rules.duplicates is Duplicates.FAIL and self._library.is_taken(
+            rules.folder, item.name, tx
+        ):
+            raise _duplicate(rules, item)
+        return self._library.publish(tx, new)
 
     def _openings(
         self, posted: Sequence[NzbFile], present: set[str], ticket: Ticket
@@ -234,6 +253,13 @@ class Importer:
         asked = [part for part in parts if part.message_ids[0] not in present]
         total = sum(file.parts for file in posted)
         self._verifier.verify(asked, ticket, total=total, known=len(parts) - len(asked))
+
+
+def _duplicate(rules: CategoryRules, item: Item) -> ImportFailed:
+    return ImportFailed(
+        f'"{rules.folder}" has a release called "{item.name}" already: remove it first, or set '
+        f"GATEWAY_CATEGORIES__{rules.name.upper()}__DUPLICATES=increment"
+    )
 
 
 def _sampled(file: NzbFile, *, most: int | None = None) -> list[Part]:

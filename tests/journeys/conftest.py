@@ -30,7 +30,7 @@ def film() -> bytes:
 
 @pytest.fixture(scope="session")
 def post(film: bytes) -> Post:
-    return make_posts({FILM: film, "Some.Film.2026.nfo": b"A film.\r\n"}, part_size=700_000)
+    return make_posts({FILM: film, "Some.Film.2026.srt": b"1\r\n"}, part_size=700_000)
 
 
 @contextmanager

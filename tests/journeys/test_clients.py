@@ -314,7 +314,7 @@ def test_a_folder_is_listed_as_rclone_asks_for_it(shown: GatewayProcess, film: b
     assert answer.status == 207
     listed = answer.body.decode()
     hrefs = re.findall(r"<D:href>([^<]+)</D:href>", listed)
-    assert hrefs == [f"{FOLDER}/", FILM, f"{FOLDER}/Some.Film.2026.nfo"]
+    assert hrefs == [f"{FOLDER}/", FILM, f"{FOLDER}/Some.Film.2026.srt"]
     assert f"<D:getcontentlength>{len(film)}</D:getcontentlength>" in listed
     assert listed.count("<D:collection/>") == 1
 

@@ -62,7 +62,7 @@ pytestmark = pytest.mark.system("rclone", "fusermount3")
 def test_the_tree_is_there(mount: Path) -> None:
     release = mount / "content/movies/Some.Film.2026"
     names = {entry.name for entry in release.iterdir()}
-    assert names == {"Some.Film.2026.mp4", "Some.Film.2026.nfo"}
+    assert names == {"Some.Film.2026.mp4", "Some.Film.2026.srt"}
 
 
 def test_the_whole_file_is_the_original(mount: Path, film: bytes, tmp_path: Path) -> None:
