@@ -2,10 +2,19 @@
 
 from __future__ import annotations
 
+import enum
 from dataclasses import dataclass, field
 
 from gateway.nzb.archive import Stretch
 from gateway.nzb.extents import PartTable, Run
+
+
+class LinkKind(enum.Enum):
+    """What a release leaves in `completed-symlinks` for each file: the ending of its name."""
+
+    SYMLINK = "rclonelink"  # its text is a path; `rclone mount --links` shows a symbolic link
+    STRM = "strm"  # its text is an address, for players
+    NONE = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,7 +43,10 @@ class NewFile:
 
 @dataclass(frozen=True, slots=True)
 class NewRelease:
-    """A release that is to be published; *nzb* is the document it was made of."""
+    """A release that is to be published; *nzb* is the document it was made of.
+
+    *links* says what lies in `completed-symlinks` for it.
+    """
 
     category: str
     name: str
@@ -43,6 +55,7 @@ class NewRelease:
     posted: tuple[NewPosted, ...]
     files: tuple[NewFile, ...]
     password: str | None = field(default=None, repr=False)
+    links: LinkKind = LinkKind.NONE
 
 
 @dataclass(frozen=True, slots=True)

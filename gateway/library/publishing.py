@@ -12,6 +12,7 @@ from sqlalchemy.engine import Connection
 
 from gateway.library import packing
 from gateway.library.entries import NewFile, NewRelease, Release
+from gateway.library.links import make_links
 from gateway.library.schema import checks, file_numbers, files, posted_files, releases
 from gateway.nzb.archive import Stretch
 from gateway.nzb.names import numbered, safe_name, safe_path
@@ -61,7 +62,9 @@ def publish(tx: Connection, new: NewRelease) -> Release:
         in_order = new_ids.order_by(files.c.folder, files.c.name)
         tx.execute(sa.insert(file_numbers).from_select([file_numbers.c.file_id], in_order, False))
         tx.execute(sa.insert(checks).from_select([checks.c.file_id], new_ids, False))
-    return Release(release_id, category, name, new.created, new.password)
+    release = Release(release_id, category, name, new.created, new.password)
+    make_links(tx, release, new.links, new.created)
+    return release
 
 
 def is_taken(tx: Connection, category: str, name: str) -> bool:

@@ -28,7 +28,7 @@ from sqlalchemy import (
     text,
 )
 
-REVISION = "0003"
+REVISION = "0004"
 """The schema that this program works with: the newest of `migrations/versions`."""
 
 metadata = MetaData(
@@ -95,6 +95,22 @@ file_numbers = Table(
     ),
     sqlite_autoincrement=True,
 )
+
+# The folders and links that imports leave for Sonarr and Radarr: see `gateway.library.links`.
+links = Table(
+    "links",
+    metadata,
+    Column("id", _RowId, primary_key=True),
+    Column("release_id", _RowId, ForeignKey("releases.id", ondelete="CASCADE"), nullable=False),
+    Column("category", _Name, nullable=False),
+    Column("folder", _Name, nullable=False),  # "" for a job's own folder, "job", "job/a"
+    Column("name", _Name, nullable=False),
+    Column("file_id", Text, ForeignKey("files.id", ondelete="CASCADE")),  # none: a folder
+    Column("made", Float, nullable=False),
+    UniqueConstraint("category", "folder", "name"),
+)
+Index("ix_links_release_id", links.c.release_id)
+Index("ix_links_file_id", links.c.file_id)
 
 # What checks of a file have found: see `gateway.library.health`. A row for every file.
 checks = Table(

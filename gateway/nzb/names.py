@@ -52,6 +52,11 @@ def numbered(name: str, number: int, *, folder: bool = False) -> str:
     return safe_name(_cut_bytes(stem, room) + mark + extension)
 
 
+def shortened(name: str, limit: int) -> str:
+    """Return *name* cut to *limit* bytes of UTF-8, before its extension."""
+    return _cut(name, limit)
+
+
 def split_extension(name: str) -> tuple[str, str]:
     """Split *name* before the dot of its extension: 1 to 10 letters and digits, one a letter."""
     match = _EXTENSION.search(name)

@@ -14,8 +14,8 @@ from typing import Protocol
 from werkzeug.http import parse_date, unquote_etag
 
 from gateway.errors import AccountBusy, FilmChanged, GatewayError, NoSuchFilm, ProtocolError
-from gateway.http.media_types import DEFAULT, media_type
 from gateway.http.ranges import Entity
+from gateway.nzb.media_types import DEFAULT, media_type
 
 SKIP = 1 << 20
 """Of a film that comes whole in place of a range, as much is read and dropped."""

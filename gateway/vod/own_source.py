@@ -7,11 +7,11 @@ from datetime import UTC, datetime
 from typing import Protocol
 
 from gateway.errors import NoSuchFilm, ProtocolError
-from gateway.http.media_types import media_type
 from gateway.http.ranges import Entity
 from gateway.http.wsgi import Chunk
 from gateway.leases.lease import Pool
 from gateway.library.entries import FileEntry
+from gateway.nzb.media_types import media_type
 from gateway.streams.decrypt import FileLayout
 from gateway.vod.film import FIRST_ID, Film
 from gateway.vod.sources import Reader, Source

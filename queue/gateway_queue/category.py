@@ -6,6 +6,8 @@ import enum
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+from gateway.library.entries import LinkKind
+
 
 class Verify(enum.StrEnum):
     """How an import makes sure that a post is whole."""
@@ -21,6 +23,11 @@ class Links(enum.StrEnum):
     SYMLINK = "symlink"  # a .rclonelink, which a mount shows as a symbolic link
     STRM = "strm"  # a .strm with an address, for players
     NONE = "none"
+
+    @property
+    def kind(self) -> LinkKind:
+        """Return what the library makes of it."""
+        return LinkKind[self.name]
 
 
 class Duplicates(enum.StrEnum):

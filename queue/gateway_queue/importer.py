@@ -170,6 +170,7 @@ class Importer:
             posted,
             files,
             plan.password,
+            rules.links.kind,
         )
         return partial(self._publish, plan.item, rules, release)
 

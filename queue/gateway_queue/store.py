@@ -17,6 +17,7 @@ from sqlalchemy import Connection, delete, func, insert, select, update
 from gateway.errors import StorageError
 from gateway.library.database import Database
 from gateway.library.entries import Release
+from gateway.library.links import remove_links
 from gateway.library.packing import pack_document, unpack_document
 from gateway.library.schema import jobs
 from gateway_queue.item import (
@@ -117,15 +118,17 @@ class JobStore:
     def forget(
         self, ids: Collection[str] | None, *, state: State | None = None, archive: bool = False
     ) -> list[str]:
-        """Take *ids*, or everything in *state*, out of the history; releases stay.
+        """Take *ids*, or everything in *state*, out of the history, and their folders of links.
 
-        With *archive* the rows are put out of sight only. Returns the ids that were there.
+        Releases stay. With *archive* the rows are put out of sight only. Returns the ids that were
+        there.
         """
         states = before(State.DELETED) & HISTORY if state is None else {state} & HISTORY
         conditions = [jobs.c.state.in_(states)]
         if ids is not None:
             conditions.append(jobs.c.nzo_id.in_(ids))
         with self._database.begin() as tx:
+            remove_links(tx, select(jobs.c.release_id).where(*conditions))
             if archive:
                 changed = update(jobs).where(*conditions).values(archived=True)
                 gone = list(tx.scalars(changed.returning(jobs.c.nzo_id)))

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from fnmatch import fnmatchcase
 
 from gateway.errors import ImportFailed
-from gateway.http.media_types import media_type
+from gateway.nzb.media_types import media_type
 from gateway_queue.category import SAMPLES, CategoryRules
 
 _SAMPLE = re.compile(r"(?<![a-z0-9])sample(?![a-z0-9])", re.IGNORECASE)

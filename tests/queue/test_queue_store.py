@@ -14,7 +14,8 @@ from sqlalchemy import Connection, update
 from gateway.errors import StorageError
 from gateway.library.catalogue import Library
 from gateway.library.database import Database
-from gateway.library.entries import NewRelease, Release
+from gateway.library.entries import LinkKind, NewRelease, Release
+from gateway.library.links import Links
 from gateway.library.schema import jobs
 from gateway_queue.item import STEPS, Item, LetGo, Priority, State
 from gateway_queue.listing import Wanted
@@ -30,7 +31,8 @@ def add(store: JobStore, name: str = "Job", **options: Any) -> Item:
 
 
 def publishing(library: Library, item: Item) -> Callable[[Connection], Release]:
-    new = NewRelease(item.category, item.name, 1.0, b"<nzb/>", (), ())
+    kind = LinkKind.SYMLINK
+    new = NewRelease(item.category, item.name, 1.0, b"<nzb/>", (), (), links=kind)
     return lambda tx: library.publish(tx, new)
 
 
@@ -237,6 +239,30 @@ def test_a_paused_item_is_not_taken_up_until_it_is_resumed(store: JobStore) -> N
 
     assert store.resume([item.id, "unknown"]) == [item.id]
     assert store.claim() is not None
+
+
+@pytest.mark.parametrize("archive", [False, True])
+def test_forgetting_takes_the_folder_of_links_along_and_leaves_the_release(
+    store: JobStore, library: Library, database: Database, archive: bool
+) -> None:
+    ids = {name: complete(store, library, add(store, name)).id for name in ("kept", "gone")}
+    links = Links(database)
+    assert [one.name for one in links.members("movies")] == ["gone", "kept"]
+    store.forget([ids["gone"]], archive=archive)
+    assert [one.name for one in links.members("movies")] == ["kept"]
+    assert library.release("movies", "gone") is not None
+
+
+def test_who_removes_the_folder_of_links_leaves_the_history(
+    store: JobStore, library: Library, database: Database
+) -> None:
+    done = complete(store, library, add(store, "Job"))
+    links = Links(database)
+    folder = links.find("movies", "Job")
+    assert folder is not None
+    links.remove(folder)
+    assert [item.id for item in store.history().items] == [done.id]
+    assert store.forget([done.id]) == [done.id]
 
 
 def test_removing_leaves_the_history_and_forgetting_leaves_the_queue(

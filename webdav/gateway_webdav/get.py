@@ -13,10 +13,10 @@ from typing import Any
 from wsgiref.types import StartResponse
 
 from gateway.errors import GatewayError
-from gateway.http.media_types import DEFAULT
 from gateway.http.ranges import Entity, decide
 from gateway.http.scope import scope_of
 from gateway.http.wsgi import Chunk, Environ, plain, refusal, status_line
+from gateway.nzb.media_types import DEFAULT
 from gateway_webdav.tree import Reader
 
 # An article of the usual 716,800 bytes leaves in one piece, and a slow client holds no more.

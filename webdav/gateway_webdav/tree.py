@@ -11,9 +11,9 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Protocol, TypeAlias
 
-from gateway.http.media_types import media_type
 from gateway.library.entries import FileEntry, Release
 from gateway.library.entries import Folder as Content
+from gateway.nzb.media_types import media_type
 from gateway.streams.decrypt import FileLayout
 
 
