@@ -89,6 +89,7 @@ _QUOTED = re.compile(r'"([^"]*)"')
 _PRIVATE = re.compile(r"\[([^\[\]]+\.[A-Za-z0-9]{2,5})\]")
 _COUNTER = re.compile(r"[\[(]\s*(\d{1,7})\s*(?:/|of)\s*(\d{1,7})\s*[\])]", re.IGNORECASE)
 _PART = re.compile(r"\(\s*(\d{1,7})\s*/\s*(\d{1,7})\s*\)")
+_PLACE = re.compile(r"\[\s*(\d{1,7})\s*(?:/|of)\s*\d{1,7}\s*\]", re.IGNORECASE)
 _YENC_TAIL = re.compile(r"\byenc\b.*$", re.IGNORECASE)
 _FILE_LIKE = re.compile(r"[^\s:*?<>|][^:*?<>|]*\.(?=[0-9]*[A-Za-z])[A-Za-z0-9]{2,5}(?=$|[\s,;)\]])")
 
@@ -119,6 +120,12 @@ def subject_parts(subject: str) -> int:
     """Return of how many parts the file is, as its subject says: 240 of "(1/240)"; 0 if silent."""
     counters = _PART.findall(subject[:_SUBJECT_CHARS])
     return int(counters[-1][1]) if counters else 0
+
+
+def subject_place(subject: str) -> int | None:
+    """Return which file of its post this is: 3 of "[03/20]"; None if the subject does not say."""
+    match = _PLACE.search(subject[:_SUBJECT_CHARS])
+    return int(match[1]) if match is not None else None
 
 
 _WRAPPED = re.compile(r"(?:\.(?:nzb|gz|bz2|zip))+$", re.IGNORECASE)
@@ -177,15 +184,15 @@ def is_obfuscated(name: str) -> bool:
     return not by_a_person
 
 
-def choose_name(*, yenc: str, subject: str, job: str, head: bytes = b"") -> str:
+def choose_name(*, yenc: str, subject: str, job: str, head: bytes = b"", par2: str = "") -> str:
     """Return the name for a posted file, safe to publish.
 
-    *yenc* is the name in its yEnc header, *subject* the whole subject, *job* the name of the
-    release and *head* the first bytes of its data. The first that looks as if a person wrote it
-    wins; when all are disguised it is the release's name, with the extension that the disguise
-    kept or the contents show.
+    *par2* is what the par2 files call it, *yenc* the name in its yEnc header, *subject* the whole
+    subject, *job* the name of the release and *head* the first bytes of its data. The first that
+    looks as if a person wrote it wins; when all are disguised it is the release's name, with the
+    extension that the disguise kept or the contents show.
     """
-    candidates = [name for name in (yenc.strip(), subject_name(subject)) if name]
+    candidates = [name for name in (par2.strip(), yenc.strip(), subject_name(subject)) if name]
     for name in candidates:
         if not is_obfuscated(name):
             return safe_name(name)
@@ -193,6 +200,11 @@ def choose_name(*, yenc: str, subject: str, job: str, head: bytes = b"") -> str:
     known = [extension for extension in kept if _KNOWN.fullmatch(extension)]
     extension = next(filter(None, (*known, content_extension(head), *kept)), "")
     return safe_name(_cut_bytes(job, _NAME_BYTES - len(extension)) + extension)
+
+
+def has_known_extension(name: str) -> bool:
+    """Say whether *name* ends as files that posts are made of do."""
+    return _KNOWN.fullmatch(split_extension(name)[1].lower()) is not None
 
 
 # Extensions that say more than the first bytes can (a .vob is an MPEG stream, a .cbz a ZIP).

@@ -46,13 +46,15 @@ def read(
     return [_inner(file, keys) for file in files if _is_stored(file)]
 
 
-def sets(volumes: Sequence[Volume], password: str | None) -> list[list[int]]:
+def sets(
+    volumes: Sequence[Volume], password: str | None, *, ahead: Ahead | None = None
+) -> list[list[int]]:
     """Return the indexes of the volumes of each archive in order; some may be missing.
 
-    Indexes that are in no set are recovery volumes, or copies of others. Raises as `read` does,
-    but for what a set lacks or holds.
+    Indexes that are in no set are recovery volumes, or copies of others. *ahead* is what it is to
+    `read`. Raises as `read` does, but for what a set lacks or holds.
     """
-    arranged = _arranged(volumes, RarKeys(password), None)
+    arranged = _arranged(volumes, RarKeys(password), ahead)
     return [[volume.index for volume in one.volumes] for one in arranged]
 
 

@@ -101,6 +101,14 @@ def arrange(volumes: Sequence[Headers], to_the_end: ToTheEnd) -> list[RarSet]:
     return _without_copies(sorted(sets, key=lambda one: min(v.index for v in one.volumes)))
 
 
+def stems(names: Sequence[str]) -> list[list[int]]:
+    """Return the places of *names* by what names of one set have in common."""
+    found: dict[str, list[int]] = {}
+    for place, name in enumerate(names):
+        found.setdefault(_named(name)[0].casefold(), []).append(place)
+    return list(found.values())
+
+
 def _is_part(volume: Headers) -> bool:
     cut = any(piece.continued or piece.goes_on for piece in volume.pieces)
     return volume.is_volume or cut

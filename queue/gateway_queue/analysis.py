@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import hashlib
 import queue
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import Self
 
@@ -16,8 +17,9 @@ from gateway.usenet.articles import Body
 from gateway_queue.item import LetGo
 from gateway_queue.ticket import Ticket
 
-# Enough for every format that is told by its first bytes.
-_HEAD = 1024
+# Enough for the headers of archives, for names by par2, and for every format's first bytes.
+_HEAD = 1 << 16
+_HASHED = 1 << 14  # of a file, par2 tells the MD5 of so many bytes
 # Parts of one size differ encoded by what happened to need an escape: by less than this.
 _SAME_SIZE = 1.06
 
@@ -27,13 +29,19 @@ class Opening:
     """What the first article of a posted file tells.
 
     *name* is what the poster called the file, *size* the file's; the article holds the bytes up
-    to *end*, and the file begins with *head*.
+    to *end*, and the file begins with *head*. *hash16k* is the MD5 of its first 16 KiB, empty
+    where the article has less of them.
     """
 
     name: str
     size: int
     end: int
     head: bytes
+    hash16k: bytes = b""
+
+    def shortened(self, length: int) -> Opening:
+        """Return it with no more than *length* bytes of the file."""
+        return replace(self, head=self.head[:length])
 
 
 def part_of(file: NzbFile, index: int, *, size: int | None = None) -> Part:
@@ -98,7 +106,14 @@ def opening(body: Body, subject_name: str) -> Opening:
             f'the segments of "{subject_name}" are misnumbered: '
             f"the article of the first begins at byte {body.begin:,}"
         )
-    return Opening(body.name, body.size, body.end, bytes(body.data[:_HEAD]))
+    head = bytes(body.data[:_HEAD])
+    hashed = md5(head[:_HASHED]) if body.end >= min(_HASHED, body.size) else b""
+    return Opening(body.name, body.size, body.end, head, hashed)
+
+
+def md5(data: bytes) -> bytes:
+    """Return the MD5 of *data*, by which par2 tells files apart."""
+    return hashlib.md5(data, usedforsecurity=False).digest()
 
 
 def regular_table(file: NzbFile, first: Opening) -> PartTable | None:

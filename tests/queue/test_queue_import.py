@@ -179,33 +179,6 @@ def test_a_post_of_par2_volumes_alone_fails_for_good(server: NewsServer, import_
     )
 
 
-@pytest.mark.parametrize(
-    ("names", "head", "kind"),
-    [
-        (("A.Film.part01.rar", "A.Film.part02.rar"), b"Rar!\x1a\x07\x01\x00", "RAR"),
-        (("A.Film.rar", "A.Film.r00"), b"Rar!\x1a\x07\x00", "RAR"),
-        (("A.Film.7z.001", "A.Film.7z.002"), b"7z\xbc\xaf\x27\x1c", "7z"),
-        (("A.Film.zip",), b"PK\x03\x04", "ZIP"),
-        (("A.Film.mkv.001", "A.Film.mkv.002"), b"\x1a\x45\xdf\xa3", "split file"),
-        (("8b5cf0e1a2", "2f7e9d0c4b"), b"Rar!\x1a\x07\x01\x00", "RAR"),
-    ],
-)
-def test_a_post_that_is_an_archive_fails_for_good_and_says_so(
-    server: NewsServer, import_: Import, names: tuple[str, ...], head: bytes, kind: str
-) -> None:
-    volumes = {name: head + random.Random(name).randbytes(30_000) for name in names}
-    post = make_posts({**volumes, "A.Film.nfo": b"a film"}, part_size=7_000)
-    server.add(post)
-
-    item = import_(post.nzb)
-
-    assert item.state is State.FAILED
-    assert item.failure == (
-        f"its contents are an archive ({kind}, {len(names)} of {len(names) + 1} files), "
-        "and this version shows plain files only"
-    )
-
-
 def test_small_archives_beside_a_film_are_shown_as_they_are(
     server: NewsServer, import_: Import, read: Read, film: bytes
 ) -> None:
