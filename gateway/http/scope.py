@@ -5,14 +5,19 @@ force while the application runs and whenever its body is asked for the next chu
 that after the call has returned). What the application opens for the response it gives to
 `Scope.own`; it is closed by whichever comes first: the body's end, `close()`, an exception, or
 the collection of a response that nobody finished.
+
+A finalizer runs wherever the collector does, perhaps on a thread that holds the very lock that
+closing needs. So it only puts the scope into a queue, and a thread of its own closes it.
 """
 
 from __future__ import annotations
 
 import logging
+import queue
 import threading
 import weakref
 from collections.abc import Callable, Iterable, Iterator
+from functools import cache
 from typing import Protocol, TypeVar
 from wsgiref.types import StartResponse
 
@@ -89,12 +94,27 @@ def scope_of(environ: Environ) -> Scope:
     return scope
 
 
+# Whose responses were collected. `put` may be called in the middle of another `put`.
+_unfinished: queue.SimpleQueue[Scope] = queue.SimpleQueue()
+
+
+def _close_unfinished() -> None:
+    while True:
+        _unfinished.get().close()
+
+
+@cache
+def _start_closing() -> None:
+    threading.Thread(target=_close_unfinished, name="http-unfinished", daemon=True).start()
+
+
 class RequestScope:
     """Puts a scope around every request to *app*."""
 
     def __init__(self, app: App, streaming: StreamingBodies) -> None:
         self._app = app
         self._streaming = streaming
+        _start_closing()
 
     def __call__(self, environ: Environ, start_response: StartResponse) -> Iterable[Chunk]:
         scope = Scope(self._streaming, environ.get("gateway.connection"))
@@ -116,7 +136,8 @@ class _ScopedBody:
         self._iterator: Iterator[Chunk] | None = None
         self._scope = scope
         # cheroot does not always call close(), nor need any other server that runs this.
-        weakref.finalize(self, scope.close).atexit = False
+        self._finalizer = weakref.finalize(self, _unfinished.put, scope)
+        self._finalizer.atexit = False
 
     def __iter__(self) -> Iterator[Chunk]:
         return self
@@ -146,4 +167,5 @@ class _ScopedBody:
         except Exception:  # a whole body stays whole
             logger.exception("closing a response failed")
         finally:
+            self._finalizer.detach()
             self._scope.close()
