@@ -10,7 +10,9 @@ from contextlib import ExitStack
 from importlib.metadata import version
 from types import TracebackType
 from typing import Self
+from urllib.parse import quote, urlsplit
 
+from gateway.api_client import place, reachable
 from gateway.data_dir import hold
 from gateway.errors import ConfigurationError
 from gateway.http.auth import ApiKey, BasicAuth, RequireApiKey
@@ -33,6 +35,7 @@ from gateway.leases.redis import RedisLeases
 from gateway.library.catalogue import Library
 from gateway.library.check_records import CheckRecords
 from gateway.library.database import Database
+from gateway.library.links import Links as LibraryLinks
 from gateway.nzb.unwrapping import LIMIT
 from gateway.page import checks, connections, leases, limits
 from gateway.page import streams as open_streams
@@ -60,6 +63,7 @@ from gateway_queue.sabnzbd import SabnzbdApi
 from gateway_queue.store import JobStore
 from gateway_queue.verifier import Verifier
 from gateway_webdav.face import make_webdav_app
+from gateway_webdav.links import Linked
 
 log = logging.getLogger(__name__)
 
@@ -140,6 +144,9 @@ class Gateway:
                 self.jobs,
                 categories=folders,
                 nzb_limit=LIMIT,
+                linked=Linked(
+                    LibraryLinks(database), library, settings.mount_dir, self._address_for_players
+                ),
             )
             sabnzbd = SabnzbdApi(
                 self.jobs,
@@ -242,6 +249,13 @@ class Gateway:
         self.streaming.drain()
         self.server.stop(self.settings.drain)
         self._parts.close()
+
+    def _address_for_players(self) -> str:
+        """Return the address of /dav with the login in it, as players take it from a file."""
+        host = reachable(self.settings.host)
+        where = urlsplit(self.settings.strm_url or f"http://{place(host, self.server.port)}")
+        user, password = quote(self.keys.webdav_user, ""), quote(self.keys.webdav_password, "")
+        return f"{where.scheme}://{user}:{password}@{where.netloc}{where.path}/dav"
 
     def _caps(self) -> Mapping[str, int]:
         """Return the cap of every pool of leases that is known here."""

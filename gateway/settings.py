@@ -33,6 +33,7 @@ from gateway.settings_file import (
     refuse_unknown,
 )
 from gateway.settings_parts import (
+    Address,
     CategorySettings,
     Count,
     Duration,
@@ -102,6 +103,7 @@ class Settings(BaseSettings):
     max_concurrent_items: Annotated[int, Field(ge=1, le=100)] = 2
     health_round: Annotated[Duration, Field(ge=0)] = 7 * 86_400.0
     mount_dir: Mounted = PurePosixPath("/mnt/nzb-gateway")
+    strm_url: Address | None = None
     redis_url: RedisAddress | None = None
     lease_ttl: Annotated[Duration, Field(ge=1, le=3600)] = 20.0
     grace: Annotated[Duration, Field(ge=0, le=600)] = 2.0

@@ -168,6 +168,24 @@ class Library:
         """Return the file with this id, None if there is none (any more)."""
         return self._one_file(files.c.id == file_id)
 
+    def files_by_prefix(self, prefix: str) -> Iterator[FileEntry]:
+        """Give the files whose id begins with *prefix*, in order of ids, a page at a time.
+
+        No transaction is open while the caller works.
+        """
+        page = (
+            _whole_files()
+            .where(files.c.id > sa.bindparam("last"), files.c.id < f"{prefix}g")
+            .order_by(files.c.id)
+            .limit(_PAGE)
+        )
+        last: str | None = prefix
+        while last is not None:
+            with self._database.read() as tx:
+                rows = tx.execute(page, {"last": last}).all()
+            yield from map(_whole_entry, rows)
+            last = rows[-1].id if len(rows) == _PAGE else None
+
     def file_by_number(self, number: int) -> FileEntry | None:
         """Return the file with this number, None if there is none (any more)."""
         named = sa.select(file_numbers.c.file_id).where(file_numbers.c.number == number)

@@ -24,6 +24,7 @@ from gateway.http.wsgi import App, Chunk, Environ, plain, refusal, status_line
 from gateway.library.ports import Intake
 from gateway_webdav.get import answer_get
 from gateway_webdav.index import answer_index
+from gateway_webdav.links import Linked
 from gateway_webdav.listing import answer_propfind
 from gateway_webdav.nzbs import NzbTree
 from gateway_webdav.provider import TreeProvider
@@ -44,18 +45,21 @@ def make_webdav_app(
     *,
     categories: Mapping[str, str],
     nzb_limit: int,
+    linked: Linked | None = None,
     mount_path: str = "/dav",
 ) -> App:
     """Return the application that shows the library, and the queue of *intake* if there is one.
 
     It stands behind the door *mount_path* (in SCRIPT_NAME) and within a request scope. NZBs of
     more than *nzb_limit* bytes are refused. *categories* have each the name of its folder in
-    `content`; in `nzbs` the folder has the category's own.
+    `content`; in `nzbs` the folder has the category's own. *linked* shows what imports leave
+    behind.
     """
     now = time.time()
     content = LibraryTree(library, streams, list(categories.values()), now)
     nzbs = None if intake is None else NzbTree(intake, list(categories), now, limit=nzb_limit)
-    provider = TreeProvider(content, nzbs, now)
+    others = linked.trees(list(categories.values()), now, content.file) if linked else {}
+    provider = TreeProvider(content, nzbs, now, others)
     return Face(provider, mount_path=mount_path, is_writable=provider.is_writable)
 
 

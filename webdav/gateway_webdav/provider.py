@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from typing import Any
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any, Protocol
 
 from wsgidav.dav_provider import DAVProvider
 
@@ -24,14 +24,30 @@ _PROBES = frozenset(
 )
 
 
-class TreeProvider(DAVProvider):  # type: ignore[misc]
-    """Shows *library* as /content and *nzbs*, where there is a queue, as /nzbs."""
+class Tree(Protocol):
+    """A part of the tree, found by the path within it."""
 
-    def __init__(self, library: LibraryTree, nzbs: NzbTree | None, created: float) -> None:
+    def find(self, parts: Sequence[str]) -> Node | None: ...
+
+
+class TreeProvider(DAVProvider):  # type: ignore[misc]
+    """Shows *library* as /content and *nzbs*, where there is a queue, as /nzbs.
+
+    *others* are trees that can only be read, by the names of their folders.
+    """
+
+    def __init__(
+        self,
+        library: LibraryTree,
+        nzbs: NzbTree | None,
+        created: float,
+        others: Mapping[str, Tree] | None = None,
+    ) -> None:
         super().__init__()
         self._library = library
         self._nzbs = nzbs
         self._created = created
+        self._others = others or {}
 
     def get_resource_inst(self, path: str, environ: Environ) -> Any:
         """Return the resource at *path*, None if there is none."""
@@ -67,10 +83,12 @@ class TreeProvider(DAVProvider):  # type: ignore[misc]
                 return self._library.find(inside)
             case ["nzbs", *inside] if self._nzbs is not None:
                 return self._nzbs.find(inside)
+            case [name, *inside] if name in self._others:
+                return self._others[name].find(inside)
         return None
 
     def _root(self) -> Iterator[Node]:
-        for name in ("content", "nzbs"):
+        for name in ("content", "nzbs", *self._others):
             node = self._find([name])
             if node is not None:
                 yield node

@@ -2,6 +2,7 @@
 
 /content/<category>/<release>/<folders…>/<file>    the library, read-only
 /nzbs/<category>/<name>.nzb                        the queue (`gateway_webdav.nzbs`)
+/completed-symlinks/…, /.ids/…                     links to files (`gateway_webdav.links`)
 """
 
 from __future__ import annotations
@@ -113,7 +114,7 @@ class LibraryTree:
                 path = "/".join(inside)
                 entry = self._library.file(category, name, path)
                 if entry is not None:
-                    return self._file(entry)
+                    return self.file(entry)
                 release = self._library.release(category, name)
                 if release is None:
                     return None
@@ -142,9 +143,10 @@ class LibraryTree:
         for name in content.folders:
             yield self._folder(release, f"{path}/{name}" if path else name, name)
         for entry in content.files:
-            yield self._file(entry)
+            yield self.file(entry)
 
-    def _file(self, entry: FileEntry) -> File:
+    def file(self, entry: FileEntry) -> File:
+        """Return *entry* as a file of the tree."""
         return File(
             entry.name,
             entry.size,
