@@ -13,6 +13,7 @@ from urllib.parse import quote, urlencode
 
 from gateway import keys
 from gateway.errors import GatewayError
+from gateway.http.addresses import place, reachable
 from gateway.settings import Settings
 
 _TIMEOUT_S = 60.0  # an NZB of 30 MB is parsed before the answer
@@ -172,17 +173,6 @@ class ApiClient:
             f"the gateway on {self.place} refused the API key: set GATEWAY_API_KEY or "
             "GATEWAY_DATA_DIR as for the gateway that runs"
         )
-
-
-def reachable(host: str) -> str:
-    """Return where on this machine what listens on *host* is asked."""
-    # What listens on every address listens on this machine's own.
-    return {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(host, host)  # noqa: S104
-
-
-def place(host: str, port: int) -> str:
-    """Return host and port as they stand in an address."""
-    return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
 
 
 def _form(name: str, document: bytes) -> tuple[bytes, str]:

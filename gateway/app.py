@@ -12,9 +12,9 @@ from types import TracebackType
 from typing import Self
 from urllib.parse import quote, urlsplit
 
-from gateway.api_client import place, reachable
 from gateway.data_dir import hold
 from gateway.errors import ConfigurationError
+from gateway.http.addresses import place, reachable
 from gateway.http.auth import ApiKey, BasicAuth, RequireApiKey
 from gateway.http.clients import TrustedProxies
 from gateway.http.guard import HostGuard, PathGuard

@@ -10,8 +10,9 @@ from pathlib import Path
 from typing import Any, TextIO
 from urllib.parse import quote, urlencode, urlsplit
 
-from gateway.api_client import Refused, Unreachable, place, reachable
+from gateway.api_client import Refused, Unreachable
 from gateway.errors import ConfigurationError
+from gateway.http.addresses import place, reachable
 from gateway.settings import Settings
 from gateway.vod import strm
 from gateway.vod.json_items import NotAList, items
