@@ -40,6 +40,7 @@ from gateway.nzb.unwrapping import LIMIT
 from gateway.page import checks, connections, leases, limits
 from gateway.page import streams as open_streams
 from gateway.page.api import Api
+from gateway.queue_doors import QueueDoor
 from gateway.reload import put_in_force, rules_of
 from gateway.settings import Settings
 from gateway.settings_parts import CategorySettings, ProviderSettings
@@ -56,10 +57,7 @@ from gateway_queue.checks import HealthChecks
 from gateway_queue.health import Examiner
 from gateway_queue.health_worker import HealthWorker
 from gateway_queue.importer import Importer
-from gateway_queue.intake import Queue
 from gateway_queue.processor import Processor
-from gateway_queue.sab_config import Setup
-from gateway_queue.sabnzbd import SabnzbdApi
 from gateway_queue.store import JobStore
 from gateway_queue.verifier import Verifier
 from gateway_webdav.face import make_webdav_app
@@ -96,8 +94,9 @@ class Gateway:
             )
             # After all that hold leases: what is given back is closed by then.
             stack.callback(self.keeper.close)
+            accounts = [_account(name, one) for name, one in settings.providers.items()]
             usenet = UsenetClient(
-                [_account(name, one) for name, one in settings.providers.items()],
+                accounts,
                 rules.make(),
                 # Time enough within a read for a second provider to be asked, and a third.
                 stall_s=settings.read_timeout / 3,
@@ -137,7 +136,10 @@ class Gateway:
             stack.callback(self.processor.stop)
             # A worker that waits for a silent provider ends when the connections do.
             after_usenet.callback(self.processor.stop, 1.0)
-            self.jobs = Queue(store, self.processor)
+            self.queue = QueueDoor(
+                settings, self.keys, store, self.processor, usenet, accounts, folders, stack
+            )
+            self.jobs = self.queue.jobs
             dav = make_webdav_app(
                 library,
                 streams,
@@ -147,13 +149,6 @@ class Gateway:
                 linked=Linked(
                     LibraryLinks(database), library, settings.mount_dir, self._address_for_players
                 ),
-            )
-            sabnzbd = SabnzbdApi(
-                self.jobs,
-                Setup(settings.mount_dir, settings.data_dir, folders),
-                api_key=self.keys.api_key,
-                nzb_key=self.keys.nzb_key,
-                login=(self.keys.webdav_user, self.keys.webdav_password),
             )
             self.vod = vod_of(settings, self.keeper, library, streams)
             providers = usenet.source.providers
@@ -194,8 +189,8 @@ class Gateway:
                     "/dav": BasicAuth(dav, self.keys.webdav_user, self.keys.webdav_password),
                     "/api/gateway": RequireApiKey(api, key),
                     "/metrics": RequireApiKey(metrics, key),
-                    "/api": sabnzbd,
-                    "/sabnzbd/api": sabnzbd,
+                    "/api": self.queue.api,
+                    "/sabnzbd/api": self.queue.api,
                     **catalogue_doors(settings, library, self.leases, stack),
                     **(self.vod.doors if self.vod.users else {}),
                 },
@@ -220,6 +215,7 @@ class Gateway:
         """Serve. Raises ConfigurationError when the port cannot be had."""
         self.server.start()
         self.processor.start()
+        self.queue.start()
         self.health.start()
         log.info("NZB Gateway listens on %s", self.url)
         log.info("`nzb-gateway config` says where the WebDAV password and the API key are kept")

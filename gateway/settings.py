@@ -101,6 +101,10 @@ class Settings(BaseSettings):
     article_cache: Annotated[Size, Field(ge=0)] = 256 << 20
     categories: dict[str, CategorySettings] = {}
     max_concurrent_items: Annotated[int, Field(ge=1, le=100)] = 2
+    ignore_history_limit: bool = True
+    sabnzbd_errors: Literal["json", "text"] = "json"
+    addurl_private: Annotated[tuple[Network, ...], NoDecode] = ()
+    drop_dir: Folder | None = None
     health_round: Annotated[Duration, Field(ge=0)] = 7 * 86_400.0
     mount_dir: Mounted = PurePosixPath("/mnt/nzb-gateway")
     strm_url: Address | None = None
@@ -129,7 +133,7 @@ class Settings(BaseSettings):
         """Take values from `load` alone: Settings() are the defaults, whatever the environment."""
         return (init_settings,)
 
-    @field_validator("allowed_hosts", "trusted_proxies", mode="before")
+    @field_validator("allowed_hosts", "trusted_proxies", "addurl_private", mode="before")
     @classmethod
     def _split(cls, value: object) -> object:
         return tuple(value.replace(",", " ").split()) if isinstance(value, str) else value

@@ -28,7 +28,7 @@ from sqlalchemy import (
     text,
 )
 
-REVISION = "0004"
+REVISION = "0005"
 """The schema that this program works with: the newest of `migrations/versions`."""
 
 metadata = MetaData(
@@ -162,7 +162,10 @@ jobs = Table(
     Column("archived", Boolean, nullable=False, server_default=text("false")),
     Column("release_id", _RowId, ForeignKey("releases.id", ondelete="SET NULL")),
     Column("password", Text),
-    Column("nzb", LargeBinary),  # none once the release keeps it
+    Column("url", Text),  # where the NZB is fetched from, if it did not come with the job
+    Column("posted", Float),  # the oldest date in the NZB
+    Column("nzb_bytes", BigInteger),  # of the document as it came; none until it has come
+    Column("nzb", LargeBinary),  # none once the release keeps it, and until it has come
     CheckConstraint("nzo_id <> ''", name="nzo_id"),
 )
 
@@ -189,3 +192,22 @@ Index(
 Index("ix_jobs_state", jobs.c.state)
 Index("ix_jobs_category", jobs.c.category, jobs.c.added)
 Index("ix_jobs_release_id", jobs.c.release_id)
+
+# A row while the whole queue rests; until: when it is over, none if somebody has to end it.
+queue_rest = Table(
+    "queue_rest",
+    metadata,
+    Column("id", Integer, primary_key=True),
+    Column("until", Float),
+)
+
+# What each provider has sent, by the local day ("2026-11-22"); articles tried, and found.
+traffic = Table(
+    "traffic",
+    metadata,
+    Column("provider", _Name, primary_key=True),
+    Column("day", Text, primary_key=True),
+    Column("received", BigInteger, nullable=False, server_default=text("0")),
+    Column("tried", BigInteger, nullable=False, server_default=text("0")),
+    Column("found", BigInteger, nullable=False, server_default=text("0")),
+)

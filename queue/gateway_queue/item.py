@@ -1,9 +1,10 @@
 """The life of an item of the queue: its states, the steps between them, and its value.
 
-    QUEUED -> ANALYSING -> VERIFYING -> COMPLETED | FAILED
+    GRABBING -> QUEUED -> ANALYSING -> VERIFYING -> COMPLETED | FAILED
 
-Whatever is being worked on goes back to QUEUED when the program dies or a provider does not
-serve; a person may pause or delete it at any time. `STEPS` has every step that exists.
+Only what was added by its address is GRABBING first. Whatever is being worked on goes back to
+QUEUED when the program dies or a provider does not serve; a person may pause or delete it at any
+time. `STEPS` has every step that exists.
 """
 
 from __future__ import annotations
@@ -17,6 +18,7 @@ from dataclasses import dataclass, field
 class State(enum.StrEnum):
     """Where an item stands."""
 
+    GRABBING = "grabbing"  # its NZB is fetched from an address, perhaps after a pause
     QUEUED = "queued"  # waits for a worker, perhaps until a pause after a failure is over
     ANALYSING = "analysing"  # a worker finds out which files the post holds
     VERIFYING = "verifying"  # a worker asks the providers whether the articles are there
@@ -27,11 +29,15 @@ class State(enum.StrEnum):
 
 
 WORKING = frozenset({State.ANALYSING, State.VERIFYING})
-PENDING = frozenset({State.QUEUED, State.PAUSED}) | WORKING
+PENDING = frozenset({State.GRABBING, State.QUEUED, State.PAUSED}) | WORKING
 HISTORY = frozenset({State.COMPLETED, State.FAILED})
 
 # (before, after) -> what takes the step. What is not here cannot happen.
 STEPS: dict[tuple[State, State], str] = {
+    (State.GRABBING, State.QUEUED): "its NZB has come",
+    (State.GRABBING, State.FAILED): "there is no NZB at its address",
+    (State.GRABBING, State.PAUSED): "a person paused it, or nobody answered for a day",
+    (State.GRABBING, State.DELETED): "a person deleted it",
     (State.QUEUED, State.ANALYSING): "a worker claimed it",
     (State.QUEUED, State.PAUSED): "a person paused it",
     (State.QUEUED, State.DELETED): "a person deleted it",
@@ -46,8 +52,11 @@ STEPS: dict[tuple[State, State], str] = {
     (State.VERIFYING, State.PAUSED): "a person paused it, or it failed for now for a day",
     (State.VERIFYING, State.DELETED): "a person deleted it",
     (State.PAUSED, State.QUEUED): "a person resumed it",
+    (State.PAUSED, State.GRABBING): "a person resumed it, and its NZB has not come yet",
     (State.PAUSED, State.DELETED): "a person deleted it",
     (State.COMPLETED, State.DELETED): "its row was removed from the history; the release stays",
+    (State.FAILED, State.QUEUED): "a person wants it tried again, under another id",
+    (State.FAILED, State.GRABBING): "the same, and its NZB has not come yet",
     (State.FAILED, State.DELETED): "its row was removed from the history",
 }
 
@@ -101,7 +110,9 @@ class Item:
     the end its release's folder. *size* and *articles* are what the NZB states, 0 where it cannot
     be read. *attempts* counts the failures for now since the last resume; *note* says why it waits,
     and nobody looks at it again before *not_before*. *failure* says why it failed for good,
-    *completed* when it became history, *took_s* how long the work on it took.
+    *completed* when it became history, *took_s* how long the work on it took. *url* is where its
+    NZB is fetched from, which may hold a key; None: it came with the job. *posted* is the oldest
+    date in the NZB, *nzb_bytes* its size, None while it has not come.
     """
 
     id: str
@@ -120,3 +131,6 @@ class Item:
     completed: float | None
     took_s: float | None
     password: str | None = field(default=None, repr=False)
+    url: str | None = field(default=None, repr=False)
+    posted: float | None = None
+    nzb_bytes: int | None = None

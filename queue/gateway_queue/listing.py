@@ -29,9 +29,10 @@ ITEM_COLUMNS = (
     jobs.c.completed,
     jobs.c.took_s,
     jobs.c.password,
+    jobs.c.url,
+    jobs.c.posted,
+    jobs.c.nzb_bytes,
 )
-_DAY_S = 86_400
-_WEEK_S, _MONTH_S = 7 * _DAY_S, 30 * _DAY_S
 
 
 def item_of(row: Row[*tuple[Any, ...]]) -> Item:
@@ -53,6 +54,9 @@ def item_of(row: Row[*tuple[Any, ...]]) -> Item:
         completed=row.completed,
         took_s=row.took_s,
         password=row.password,
+        url=row.url,
+        posted=row.posted,
+        nzb_bytes=row.nzb_bytes,
     )
 
 
@@ -66,10 +70,11 @@ class Wanted:
 
     start: int = 0
     limit: int = 0
-    category: str | None = None
+    categories: Collection[str] | None = None
     search: str | None = None
     ids: Collection[str] | None = None
-    state: State | None = None
+    states: Collection[State] | None = None
+    priorities: Collection[int] | None = None
     archived: bool = False
 
 
@@ -86,20 +91,16 @@ class QueuePage:
 
 @dataclass(frozen=True, slots=True)
 class HistoryPage:
-    """A page of the history, and the bytes completed in all, in 30 days, in 7, and in one."""
+    """A page of the history: *found* fit the question."""
 
     items: tuple[Item, ...]
     found: int
-    total_size: int
-    month_size: int
-    week_size: int
-    day_size: int
 
 
 def queue_page(tx: Connection, wanted: Wanted) -> QueuePage:
     """Return what is not finished, in the order in which it is worked on."""
     pending = and_(jobs.c.completed.is_(None), jobs.c.state.in_(PENDING))
-    items, found = _page(tx, and_(pending, *_conditions(wanted)), wanted, QUEUE_ORDER)
+    items, found = _page(tx, and_(pending, *conditions_of(wanted)), wanted, QUEUE_ORDER)
     working = func.sum(case((jobs.c.state.in_(WORKING), 1), else_=0))
     row = tx.execute(
         select(func.count(), func.coalesce(func.sum(jobs.c.size), 0), working).where(pending)
@@ -111,20 +112,15 @@ QUEUE_ORDER = (jobs.c.priority.desc(), jobs.c.position, jobs.c.added, jobs.c.nzo
 _HISTORY_ORDER = (jobs.c.completed.desc(), jobs.c.added.desc(), jobs.c.nzo_id)
 
 
-def history_page(tx: Connection, wanted: Wanted, now: float) -> HistoryPage:
+def history_page(tx: Connection, wanted: Wanted) -> HistoryPage:
     """Return what is finished, the newest first."""
     finished = and_(
         jobs.c.completed.is_not(None),
         jobs.c.state.in_(HISTORY),
         jobs.c.archived.is_(wanted.archived),
     )
-    items, found = _page(tx, and_(finished, *_conditions(wanted)), wanted, _HISTORY_ORDER)
-    sums = (
-        func.coalesce(func.sum(case((jobs.c.completed > now - span, jobs.c.size), else_=0)), 0)
-        for span in (now, _MONTH_S, _WEEK_S, _DAY_S)
-    )
-    row = tx.execute(select(*sums).where(jobs.c.state == State.COMPLETED)).one()
-    return HistoryPage(items, found, *(int(size) for size in row))
+    items, found = _page(tx, and_(finished, *conditions_of(wanted)), wanted, _HISTORY_ORDER)
+    return HistoryPage(items, found)
 
 
 def _page(
@@ -139,16 +135,20 @@ def _page(
     return items, tx.scalar(select(func.count()).where(condition)) or 0
 
 
-def _conditions(wanted: Wanted) -> list[ColumnElement[bool]]:
+def conditions_of(wanted: Wanted) -> list[ColumnElement[bool]]:
+    """Return what an item must meet, besides standing where the question looks."""
     conditions: list[ColumnElement[bool]] = []
-    if wanted.category is not None:
-        conditions.append(func.lower(jobs.c.category) == wanted.category.lower())
+    if wanted.categories is not None:
+        named = [category.lower() for category in wanted.categories]
+        conditions.append(func.lower(jobs.c.category).in_(named))
     if wanted.search:
         conditions.append(jobs.c.name.icontains(wanted.search, autoescape=True))
     if wanted.ids is not None:
         conditions.append(jobs.c.nzo_id.in_(wanted.ids))
-    if wanted.state is not None:
-        conditions.append(jobs.c.state == wanted.state)
+    if wanted.states is not None:
+        conditions.append(jobs.c.state.in_(wanted.states))
+    if wanted.priorities is not None:
+        conditions.append(jobs.c.priority.in_(wanted.priorities))
     return conditions
 
 

@@ -55,7 +55,6 @@ class Processor:
         # a ticket is in the list exactly while a worker holds its item.
         self._changed = threading.Condition()
         self._changes = 0
-        self._paused = False
         self._stopping = False
         self._tickets: list[tuple[str, Ticket]] = []
 
@@ -88,15 +87,25 @@ class Processor:
     @property
     def paused(self) -> bool:
         """Whether only items of the priority Force are taken up."""
-        return self._paused
+        return self._store.rest.is_on
 
-    def pause(self) -> None:
-        """Take up nothing more but what is forced; what is being worked on goes on."""
-        self._set_paused(paused=True)
+    @property
+    def paused_until(self) -> float | None:
+        """When a pause will be over by itself, if it is to be."""
+        return self._store.rest.until
+
+    def pause(self, for_s: float | None = None) -> None:
+        """Take up nothing more but what is forced; what is being worked on goes on.
+
+        For *for_s* seconds, or until `resume`, over restarts too. Raises StorageError.
+        """
+        self._store.rest.begin(None if for_s is None else self._clock() + for_s)
+        self.wake()
 
     def resume(self) -> None:
-        """Take items up again."""
-        self._set_paused(paused=False)
+        """Take items up again. Raises StorageError."""
+        self._store.rest.end()
+        self.wake()
 
     def wake(self) -> None:
         """Look at the queue again: something has come, or may be worked on now."""
@@ -111,22 +120,20 @@ class Processor:
         for ticket in tickets:
             ticket.cancel()
 
-    def _set_paused(self, *, paused: bool) -> None:
-        with self._changed:
-            self._paused = paused
-        self.wake()
-
     # One worker ------------------------------------------------------------------------------
 
     def _work(self) -> None:
         while True:
             with self._changed:
-                seen, paused, stopping = self._changes, self._paused, self._stopping
+                seen, stopping = self._changes, self._stopping
             if stopping:
                 return
+            until = self.paused_until  # before it is asked whether there is a pause: it may end
+            paused = self.paused
             try:
                 item = self._store.claim(forced_only=paused)
                 due = self._store.next_due(forced_only=paused) if item is None else None
+                due = _first(due, until)
             except StorageError as exc:
                 log.error("[Queue] cannot take up the next item: %s", exc)
                 item, due = None, self._clock() + _STORAGE_PAUSE_S
@@ -212,3 +219,7 @@ class Processor:
             else:
                 log.warning("[Queue] %s '%s': %s", verb, item.name, reason)
                 return
+
+
+def _first(*times: float | None) -> float | None:
+    return min((time for time in times if time is not None), default=None)

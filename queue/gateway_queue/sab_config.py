@@ -1,4 +1,4 @@
-"""SABnzbd's answers about itself: version, configuration, categories, full status.
+"""SABnzbd's configuration, as its clients read it: categories, folders, servers.
 
 Clients read a dozen of these values and fail if one of the others is missing, so every answer
 carries SABnzbd's whole set: `sab_defaults.json` has its defaults with everything off that has
@@ -8,16 +8,16 @@ no meaning here, and this module puts in what is ours. No answer holds a key or 
 from __future__ import annotations
 
 import json
-import os
-import shutil
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from importlib.resources import files
 from pathlib import Path, PurePosixPath
 from typing import cast
 
-from gateway_queue.sab_values import VERSION, Answer, Json, age, gigabytes, units
+from gateway_queue.sab_call import Call, Mode
+from gateway_queue.sab_servers import SabServer
+from gateway_queue.sab_values import Answer, Json
 
 _DEFAULTS = "sab_defaults.json"
 
@@ -28,13 +28,15 @@ class Setup:
 
     *mount_dir* is where the clients see the WebDAV tree mounted; *data_dir* is where our own
     files lie; *categories* are those that exist, by name, with the folder that each has in
-    `content`; *default_category* takes the rest.
+    `content`; *default_category* takes the rest. *ignores_history_limit*: an *arr is shown all of
+    the history, however little it asks for.
     """
 
     mount_dir: PurePosixPath
     data_dir: Path
     categories: Mapping[str, str]
     default_category: str = "uncategorized"
+    ignores_history_limit: bool = True
     started: float = field(default_factory=time.time)
 
     @property
@@ -58,7 +60,27 @@ class Setup:
         return self.default_category
 
 
-def config(setup: Setup, *, section: str | None, keyword: str | None) -> Answer:
+class ConfigModes:
+    """The modes about the configuration, none of which changes it; *servers* are the providers."""
+
+    def __init__(self, setup: Setup, servers: Sequence[SabServer]) -> None:
+        self._setup = setup
+        self._servers = servers
+        self.modes: dict[str, Mode] = {
+            "get_config": self._config,
+            "get_cats": lambda _: {"categories": ["*", *setup.categories]},
+            "get_scripts": lambda _: {"scripts": ["None"]},
+            "translate": lambda call: {"value": call.text("value")},
+        }
+
+    def _config(self, call: Call) -> Answer:
+        section, keyword = call.text("section") or None, call.text("keyword") or None
+        return config(self._setup, self._servers, section=section, keyword=keyword)
+
+
+def config(
+    setup: Setup, servers: Sequence[SabServer], *, section: str | None, keyword: str | None
+) -> Answer:
     """Answer get_config: all of it, one *section*, or one *keyword* of a section."""
     whole = cast("Answer", json.loads(files(__package__).joinpath(_DEFAULTS).read_text("utf-8")))
     misc = cast("Answer", whole["misc"])
@@ -68,14 +90,20 @@ def config(setup: Setup, *, section: str | None, keyword: str | None) -> Answer:
         _category(name, order, folder)
         for order, (name, folder) in enumerate(setup.categories.items(), start=1)
     ]
-    whole["servers"] = []
+    whole["servers"] = [server.as_configured() for server in servers]
     whole["sorters"] = []
     if section is None:
         return {"config": whole}
     part = whole.get(section)
-    if keyword is None or not isinstance(part, dict):
-        return {"config": {section: part} if part is not None else {}}
-    return {"config": {section: {keyword: part[keyword]} if keyword in part else {}}}
+    if part is None or keyword is None:
+        return {"config": {} if part is None else {section: part}}
+    if isinstance(part, list):
+        named: list[Json] = [
+            one for one in part if isinstance(one, dict) and one.get("name") == keyword
+        ]
+        return {"config": {section: named}}
+    known = part if isinstance(part, dict) else {}
+    return {"config": {section: {keyword: known[keyword]} if keyword in known else {}}}
 
 
 def _category(name: str, order: int, folder: str) -> Json:
@@ -88,78 +116,4 @@ def _category(name: str, order: int, folder: str) -> Json:
         "dir": folder,
         "newzbin": "",
         "priority": 0 if default else -100,
-    }
-
-
-def categories(setup: Setup) -> Answer:
-    """Answer get_cats."""
-    return {"categories": ["*", *setup.categories]}
-
-
-def header(setup: Setup, *, paused: bool) -> Answer:
-    """Return the values that begin both the queue and the status."""
-    disk = shutil.disk_usage(setup.data_dir)
-    free, total = gigabytes(disk.free), gigabytes(disk.total)
-    return {
-        "version": VERSION,
-        "paused": paused,
-        "pause_int": "0",
-        "paused_all": False,
-        "diskspace1": free,
-        "diskspace2": free,
-        "diskspace1_norm": units(disk.free),
-        "diskspace2_norm": units(disk.free),
-        "diskspacetotal1": total,
-        "diskspacetotal2": total,
-        "speedlimit": "0",
-        "speedlimit_abs": "0",
-        "have_warnings": "0",
-        "finishaction": None,
-        "quota": "0 B",
-        "have_quota": False,
-        "left_quota": "0 B",
-        "cache_art": "0",
-        "cache_size": "0 B",
-    }
-
-
-def full_status(setup: Setup, *, paused: bool) -> Answer:
-    """Answer fullstatus (with or without skip_dashboard: nothing is measured for it)."""
-    loads = " | ".join(f"{load:.2f}" for load in os.getloadavg())
-    return {
-        "status": {
-            "uptime": age(time.time() - setup.started),
-            "color_scheme": "Auto",
-            "confighelpuri": "",
-            "pid": os.getpid(),
-            "active_lang": "en",
-            "rtl": False,
-            "my_lcldata": str(setup.data_dir),
-            "my_home": str(setup.data_dir),
-            "webdir": "",
-            "url_base": "",
-            "windows": False,
-            "macos": False,
-            "power_options": False,
-            "pp_pause_event": False,
-            "apikey": "",
-            "new_release": None,
-            "new_rel_url": None,
-            **header(setup, paused=paused),
-            "logfile": "",
-            "weblogfile": None,
-            "loglevel": "1",
-            "folders": [],
-            "configfn": "",
-            "warnings": [],
-            "delayed_assembler": 0,
-            "loadavg": loads,
-            "pystone": 0,
-            "downloaddir": str(setup.data_dir),
-            "downloaddirspeed": 0,
-            "completedir": setup.complete_dir,
-            "completedirspeed": 0,
-            "internetbandwidth": 0,
-            "servers": [],
-        }
     }

@@ -2,20 +2,101 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+from urllib.parse import urlsplit
+
+from gateway_queue.intake import Queue
 from gateway_queue.item import Item, State
 from gateway_queue.listing import HistoryPage, Wanted
+from gateway_queue.sab_call import Call, Mode, Refused
 from gateway_queue.sab_config import Setup
-from gateway_queue.sab_values import STATUS_WORDS, VERSION, Answer, Json, units
+from gateway_queue.sab_queue_modes import categories, states
+from gateway_queue.sab_status import Status
+from gateway_queue.sab_values import (
+    NO_VALUE,
+    NOT_IMPLEMENTED,
+    OK,
+    STATUS_WORDS,
+    VERSION,
+    Answer,
+    Json,
+    units,
+)
+from gateway_queue.traffic import Sums
+
+# Who asks for fewer wants a glance, not to find out what can be imported.
+_GLANCE = 10
+_SPECIAL: dict[str, State | None] = {
+    "all": None,
+    "failed": State.FAILED,
+    "completed": State.COMPLETED,
+}
 
 
-def history(setup: Setup, page: HistoryPage, wanted: Wanted, revision: int) -> Answer:
+class HistoryModes:
+    """The mode `history` of *jobs*."""
+
+    def __init__(self, jobs: Queue, setup: Setup, status: Status) -> None:
+        self._jobs = jobs
+        self._setup = setup
+        self._status = status
+        self.modes: dict[str, Mode] = {"history": self._history}
+
+    def _history(self, call: Call) -> Answer:
+        match call.text("name"):
+            case "":
+                return self._show(call)
+            case "delete":
+                return self._delete(call)
+        raise Refused(NOT_IMPLEMENTED)
+
+    def _show(self, call: Call) -> Answer:
+        revision = self._jobs.history_revision
+        if call.number("last_history_update") == revision:
+            return {"history": False}  # SABnzbd's word for: as when it was last asked for
+        wanted = Wanted(
+            start=call.count("start"),
+            limit=call.count("limit"),
+            categories=categories(call),
+            search=call.text("search") or None,
+            ids=call.listed("nzo_ids") or None,
+            states=[State.FAILED] if call.flag("failed_only") else states(call),
+            archived=call.flag("archive"),
+        )
+        page = self._jobs.history(wanted if self._is_limited(wanted) else replace(wanted, limit=0))
+        return history(self._setup, page, wanted, revision, self._status.totals())
+
+    def _is_limited(self, wanted: Wanted) -> bool:
+        """Whether the limit holds: an *arr that sees the newest only would lose the others.
+
+        It removes a job once it has imported it, so what is still there is still to be imported.
+        """
+        if not self._setup.ignores_history_limit or wanted.archived or wanted.start:
+            return True
+        return wanted.categories is None and wanted.limit < _GLANCE
+
+    def _delete(self, call: Call) -> Answer:
+        # Whatever del_files says: the release stays, only its row goes.
+        ids, archive = call.listed("value"), call.flag("archive")
+        if not ids:
+            raise Refused(NO_VALUE)
+        special = ids[0].lower()
+        if len(ids) == 1 and special in _SPECIAL:
+            search = call.text("search") or None
+            self._jobs.forget(None, state=_SPECIAL[special], search=search, archive=archive)
+        else:
+            self._jobs.forget(ids, archive=archive)
+        return OK
+
+
+def history(setup: Setup, page: HistoryPage, wanted: Wanted, revision: int, totals: Sums) -> Answer:
     """Answer the history: *page* is what was *wanted*, *revision* grows with every change."""
     return {
         "history": {
-            "total_size": units(page.total_size),
-            "month_size": units(page.month_size),
-            "week_size": units(page.week_size),
-            "day_size": units(page.day_size),
+            "total_size": units(totals.total),
+            "month_size": units(totals.month),
+            "week_size": units(totals.week),
+            "day_size": units(totals.day),
             "slots": [_slot(setup, item, archived=wanted.archived) for item in page.items],
             "ppslots": 0,
             "noofslots": page.found,
@@ -29,7 +110,8 @@ def _slot(setup: Setup, item: Item, *, archived: bool) -> Json:
     completed = item.state is State.COMPLETED
     # What failed has no folder, and names none that an *arr could look into.
     storage = setup.storage(item.category, item.name) if completed else ""
-    stages: list[Json] = [{"name": "Source", "actions": [item.filename]}]
+    source = item.filename or _origin(item.url)
+    stages: list[Json] = [{"name": "Source", "actions": [source]}]
     if item.failure:
         stages.append({"name": "Download", "actions": [item.failure]})
     return {
@@ -40,7 +122,7 @@ def _slot(setup: Setup, item: Item, *, archived: bool) -> Json:
         "pp": "D",
         "script": "None",
         "report": "",
-        "url": None,
+        "url": _origin(item.url) or None,
         "status": STATUS_WORDS[item.state],
         "nzo_id": item.id,
         "storage": storage,
@@ -64,5 +146,13 @@ def _slot(setup: Setup, item: Item, *, archived: bool) -> Json:
         "size": units(item.size, "B"),
         "action_line": "",
         "loaded": False,
-        "retry": False,
+        "retry": not completed and (item.nzb_bytes is not None or item.url is not None),
     }
+
+
+def _origin(url: str | None) -> str:
+    """Return the address without what may hold a key: user, password, path and query."""
+    if url is None:
+        return ""
+    split = urlsplit(url)
+    return f"{split.scheme}://{split.netloc.rpartition('@')[2]}/"

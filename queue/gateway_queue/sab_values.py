@@ -14,6 +14,7 @@ VERSION = "4.5.5"
 
 # Sonarr and Radarr know a fixed list of these words; any other breaks their whole poll.
 STATUS_WORDS: dict[State, str] = {
+    State.GRABBING: "Grabbing",
     State.QUEUED: "Queued",
     State.ANALYSING: "Checking",
     State.VERIFYING: "Verifying",
@@ -29,6 +30,17 @@ PRIORITY_WORDS: dict[Priority, str] = {
     Priority.NORMAL: "Normal",
     Priority.LOW: "Low",
 }
+
+# SABnzbd's words for what is wrong with a request.
+NO_VALUE = "expects one parameter"
+NO_VALUE2 = "expects two parameters"
+INT_VALUE = "expects integer value"
+NO_ITEM = "item does not exist"
+NO_FILE = "no file given"
+NO_PATH = "file does not exist"
+NOT_IMPLEMENTED = "not implemented"
+
+OK: Answer = {"status": True}
 
 _UNITS = ("", "K", "M", "G", "T", "P")
 
@@ -70,3 +82,14 @@ def age(seconds: float) -> str:
     if whole >= 3_600:
         return f"{whole // 3_600}h"
     return f"{whole // 60}m"
+
+
+def refusal(words: str) -> Answer:
+    """Return the answer to what is not done, in *words*."""
+    return {"status": False, "error": words}
+
+
+def done(ids: list[str], key: str = "nzo_ids") -> Answer:
+    """Return the answer to what was done to *ids*: SABnzbd's false means that there are none."""
+    listed: list[Json] = list(ids)
+    return {"status": bool(ids), key: listed}

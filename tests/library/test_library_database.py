@@ -12,7 +12,9 @@ from pathlib import Path
 
 import pytest
 import sqlalchemy as sa
+from alembic import command
 from alembic.autogenerate import compare_metadata
+from alembic.config import Config
 from alembic.migration import MigrationContext
 from alembic.script import ScriptDirectory
 
@@ -20,6 +22,7 @@ from gateway.errors import ConfigurationError, StorageError, StorageFull
 from gateway.library import database as database_module
 from gateway.library import schema
 from gateway.library.database import Database
+from gateway.library.packing import pack_document, unpack_document
 
 JOB = {
     "name": "Film",
@@ -324,3 +327,37 @@ def test_an_open_database_leaves_no_file_open_when_closed(url: str) -> None:
     database.close()
     held = [entry.readlink() for entry in Path("/proc/self/fd").iterdir() if entry.is_symlink()]
     assert not [path for path in held if path.name.startswith("library.sqlite")]
+
+
+def test_a_library_of_before_keeps_its_documents_where_they_are_read_last(
+    url: str,
+) -> None:
+    engine = sa.create_engine(url)
+    with engine.begin() as tx:
+        config = Config(attributes={"connection": tx})
+        config.set_main_option("script_location", str(database_module._MIGRATIONS))
+        config.set_main_option("path_separator", "os")
+        command.upgrade(config, "0004")
+        columns = ", ".join(JOB)
+        tx.execute(
+            sa.text(
+                f"INSERT INTO jobs (nzo_id, nzb, {columns}) "
+                f"VALUES ('one', :nzb, :{', :'.join(JOB)}), ('done', NULL, :{', :'.join(JOB)})"
+            ),
+            {"nzb": pack_document(b"<nzb/>"), **JOB},
+        )
+    engine.dispose()
+
+    database = Database(url)
+    with database.read() as tx:
+        rows = tx.execute(
+            sa.select(schema.jobs.c.nzb_bytes, schema.jobs.c.nzb).order_by(
+                schema.jobs.c.nzo_id.desc()
+            )
+        ).all()
+        last = sa.inspect(tx).get_columns("jobs")[-1]["name"]
+    database.close()
+    assert rows[0].nzb_bytes == len(b"<nzb/>")
+    assert unpack_document(rows[0].nzb) == b"<nzb/>"
+    assert tuple(rows[1]) == (None, None)
+    assert last == schema.jobs.columns.keys()[-1] == "nzb"

@@ -30,9 +30,12 @@ from gateway_queue.intake import Queue
 from gateway_queue.item import Item
 from gateway_queue.listing import Wanted
 from gateway_queue.processor import Processor
+from gateway_queue.recent_warnings import RecentWarnings
 from gateway_queue.sab_config import Setup
-from gateway_queue.sabnzbd import SabnzbdApi
+from gateway_queue.sab_servers import SabServer
+from gateway_queue.sabnzbd import Keys, SabnzbdApi, Surroundings
 from gateway_queue.store import JobStore
+from gateway_queue.traffic import Traffic
 from gateway_queue.verifier import Verifier
 
 API_KEY, NZB_KEY = "the key of the tests", "the key for adding"
@@ -268,9 +271,45 @@ def setup(tmp_path: Path) -> Setup:
 
 
 @pytest.fixture
-def api(queue: Queue, setup: Setup) -> Client:
-    login = ("gateway", "a password")
-    return Client(SabnzbdApi(queue, setup, api_key=API_KEY, nzb_key=NZB_KEY, login=login))
+def drop_dir(tmp_path: Path) -> Path:
+    folder = tmp_path / "drop"
+    folder.mkdir()
+    return folder
+
+
+@pytest.fixture
+def traffic(database: Database, usenet: UsenetClient, clock: Clock) -> Iterator[Traffic]:
+    """What providers have sent: written down when a test says so, and at the end."""
+    traffic = Traffic(database, usenet.source.providers, clock=clock)
+    yield traffic
+    traffic.stop()
+
+
+@pytest.fixture
+def warnings() -> Iterator[RecentWarnings]:
+    warnings = RecentWarnings()
+    with warnings.listening():
+        yield warnings
+
+
+@pytest.fixture
+def around(
+    usenet: UsenetClient, traffic: Traffic, warnings: RecentWarnings, drop_dir: Path
+) -> Surroundings:
+    servers = tuple(
+        SabServer(Account(one.name, "news.example.com"), one) for one in usenet.source.providers
+    )
+    return Surroundings(servers, traffic, warnings, drop_dir)
+
+
+@pytest.fixture
+def keys() -> Keys:
+    return Keys(API_KEY, NZB_KEY, ("gateway", "a password"))
+
+
+@pytest.fixture
+def api(queue: Queue, setup: Setup, around: Surroundings, keys: Keys) -> Client:
+    return Client(SabnzbdApi(queue, setup, around, keys))
 
 
 @pytest.fixture

@@ -8,17 +8,18 @@ import pytest
 
 from gateway_queue.item import HISTORY, PENDING, STEPS, WORKING, State, before, pause_s, rested_s
 
-Q, A, V, P = State.QUEUED, State.ANALYSING, State.VERIFYING, State.PAUSED
+G, Q, A, V, P = State.GRABBING, State.QUEUED, State.ANALYSING, State.VERIFYING, State.PAUSED
 C, F, D = State.COMPLETED, State.FAILED, State.DELETED
 
 # Every step that exists, row by row: from, and to where.
 ALLOWED = {
+    G: {Q, F, P, D},
     Q: {A, P, D},
     A: {V, Q, F, P, D},
     V: {C, Q, F, P, D},
-    P: {Q, D},
+    P: {G, Q, D},
     C: {D},
-    F: {D},
+    F: {G, Q, D},
     D: set(),
 }
 

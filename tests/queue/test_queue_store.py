@@ -332,20 +332,16 @@ def test_a_listing_is_paged_and_filtered_and_says_how_much_there_is(store: JobSt
     assert listed(limit=0) == (names, 10)
     assert listed(start=2, limit=3) == (names[2:5], 10)
     assert listed(start=9, limit=3) == (names[9:], 10)
-    assert listed(category="TV") == (names[1::2], 5)
-    assert listed(category="tv", limit=2) == (["Job_1", "Job_3"], 5)
+    assert listed(categories=["TV"]) == (names[1::2], 5)
+    assert listed(categories=["tv"], limit=2) == (["Job_1", "Job_3"], 5)
     assert listed(search="b_7") == (["Job_7"], 1)
     assert listed(search="%") == ([], 0)
 
 
-def test_the_history_is_newest_first_and_knows_what_was_completed_lately(
-    store: JobStore, library: Library, clock: Any
-) -> None:
-    for name, days in [("old", 0), ("month", 300), ("week", 20), ("today", 5)]:
-        clock.now += days * 86_400
+def test_the_history_is_newest_first(store: JobStore, library: Library, clock: Any) -> None:
+    for name in ("old", "month", "week", "today"):
+        clock.now += 86_400
         complete(store, library, add(store, name))
-    page = store.history()
 
-    assert [item.name for item in page.items] == ["today", "week", "month", "old"]
-    sizes = (page.total_size, page.month_size, page.week_size, page.day_size)
-    assert sizes == (28, 21, 14, 7)
+    names = [item.name for item in store.history().items]
+    assert names == ["today", "week", "month", "old"]

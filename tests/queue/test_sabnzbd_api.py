@@ -19,7 +19,7 @@ from gateway_queue.intake import Queue
 from gateway_queue.item import Item, State
 from gateway_queue.processor import Processor
 from gateway_queue.sab_config import Setup
-from gateway_queue.sabnzbd import SabnzbdApi
+from gateway_queue.sabnzbd import Keys, SabnzbdApi, Surroundings
 from gateway_queue.store import JobStore
 
 Ask = Callable[..., Any]
@@ -224,8 +224,10 @@ def test_a_release_that_is_added_again_gets_another_id(add: Callable[..., str]) 
     assert add() != add()
 
 
-def test_an_upload_has_a_largest_size(queue: Queue, setup: Setup, post: Post) -> None:
-    api = Client(SabnzbdApi(queue, setup, api_key=API_KEY, request_bytes=1_000))
+def test_an_upload_has_a_largest_size(
+    queue: Queue, setup: Setup, around: Surroundings, keys: Keys, post: Post
+) -> None:
+    api = Client(SabnzbdApi(queue, setup, around, keys, request_bytes=1_000))
     answer = api.post(
         "/",
         query_string={"mode": "addfile", "apikey": API_KEY},
@@ -323,7 +325,8 @@ def test_sonarrs_test_finds_what_it_looks_for(ask: Ask) -> None:
     assert list(named) == ["*", "movies", "tv", "uncategorized"]
     folders = [category["dir"] for category in named.values()]
     assert folders == ["uncategorized", "movies", "series", "uncategorized"]
-    assert (config["servers"], config["sorters"]) == ([], [])
+    assert [server["name"] for server in config["servers"]] == ["provider-1"]
+    assert config["sorters"] == []
     assert ask("fullstatus", skip_dashboard=1)["status"]["completedir"] == "/mnt/gateway/content"
 
 

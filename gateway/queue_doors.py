@@ -1,0 +1,70 @@
+"""The queue's door for indexers and *arr: SABnzbd's API and what it needs, from the settings."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from contextlib import ExitStack
+from importlib.metadata import version
+
+from gateway.keys import Keys as OwnKeys
+from gateway.settings import Settings
+from gateway.usenet.client import Account, UsenetClient
+from gateway_queue.fetching import Fetcher
+from gateway_queue.grabber import Grabber
+from gateway_queue.grabs import Grabs
+from gateway_queue.intake import Queue
+from gateway_queue.processor import Processor
+from gateway_queue.recent_warnings import RecentWarnings
+from gateway_queue.sab_config import Setup
+from gateway_queue.sab_servers import SabServer
+from gateway_queue.sabnzbd import Keys, SabnzbdApi, Surroundings
+from gateway_queue.store import JobStore
+from gateway_queue.traffic import Traffic
+
+
+class QueueDoor:
+    """The queue for everybody who is no worker: `jobs`, and `api`, SABnzbd's, over it.
+
+    *folders* has the folder of each category. What it starts ends with *stack*.
+    """
+
+    def __init__(
+        self,
+        settings: Settings,
+        keys: OwnKeys,
+        store: JobStore,
+        processor: Processor,
+        usenet: UsenetClient,
+        accounts: Sequence[Account],
+        folders: Mapping[str, str],
+        stack: ExitStack,
+    ) -> None:
+        warnings = RecentWarnings()
+        stack.enter_context(warnings.listening())
+        self._traffic = Traffic(store.database, usenet.source.providers)
+        stack.callback(self._traffic.stop)
+        fetcher = Fetcher(
+            allowed=settings.addurl_private, agent=f"NZB-Gateway/{version('nzb-gateway')}"
+        )
+        self._grabber = Grabber(Grabs(store), fetcher, processor.wake, clock=store.clock)
+        stack.callback(self._grabber.stop)
+        self.jobs = Queue(store, processor, grab=self._grabber.wake)
+        by_name = {account.name: account for account in accounts}
+        servers = tuple(SabServer(by_name[one.name], one) for one in usenet.source.providers)
+        self.api = SabnzbdApi(
+            self.jobs,
+            Setup(
+                settings.mount_dir,
+                settings.data_dir,
+                folders,
+                ignores_history_limit=settings.ignore_history_limit,
+            ),
+            Surroundings(servers, self._traffic, warnings, settings.drop_dir),
+            Keys(keys.api_key, keys.nzb_key, (keys.webdav_user, keys.webdav_password)),
+            as_text=settings.sabnzbd_errors == "text",
+        )
+
+    def start(self) -> None:
+        """Begin to fetch what was added by its address, and to count what providers send."""
+        self._grabber.start()
+        self._traffic.start()
