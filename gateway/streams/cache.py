@@ -73,7 +73,7 @@ class CachedSource:
         self, part: Part, *, reservation: Reservation | None = None, demand: bool = True
     ) -> Pending:
         """Return a fetch that is done if the article is here, otherwise that of the source."""
-        body = self._find(part)
+        body = self.find(part)
         if body is not None:
             return _Hit(body)
         fetch = self._source.request(part, reservation=reservation, demand=demand)
@@ -82,7 +82,7 @@ class CachedSource:
 
     def body(self, part: Part, *, timeout_s: float, demand: bool = True) -> Body:
         """Return one article, waiting for it, under the reservation of the context."""
-        body = self._find(part)
+        body = self.find(part)
         if body is None:
             body = self._source.body(part, timeout_s=timeout_s, demand=demand)
             self.cache.put(body)
@@ -92,7 +92,15 @@ class CachedSource:
         """Ask the source: that an article is here says nothing of the providers."""
         return self._source.exists(parts, timeout_s=timeout_s)
 
-    def _find(self, part: Part) -> Body | None:
+    def without_keeping(self) -> Articles:
+        """Return this source for who reads everything once: what it fetches is not kept.
+
+        A download would drive out what viewers come back to. What is here it takes from here.
+        """
+        return _PassingSource(self, self._source)
+
+    def find(self, part: Part) -> Body | None:
+        """Return the article of *part* if it is here."""
         for message_id in part.message_ids:
             body = self.cache.get(message_id)
             if body is not None and _fits(body, part):
@@ -109,6 +117,29 @@ class CachedSource:
         except GatewayError:
             return
         self.cache.put(body)
+
+
+class _PassingSource:
+    def __init__(self, cached: CachedSource, source: Articles) -> None:
+        self._cached = cached
+        self._source = source
+
+    def request(
+        self, part: Part, *, reservation: Reservation | None = None, demand: bool = True
+    ) -> Pending:
+        body = self._cached.find(part)
+        if body is not None:
+            return _Hit(body)
+        return self._source.request(part, reservation=reservation, demand=demand)
+
+    def body(self, part: Part, *, timeout_s: float, demand: bool = True) -> Body:
+        body = self._cached.find(part)
+        if body is not None:
+            return body
+        return self._source.body(part, timeout_s=timeout_s, demand=demand)
+
+    def exists(self, parts: Sequence[Part], *, timeout_s: float) -> list[Verdict]:
+        return self._source.exists(parts, timeout_s=timeout_s)
 
 
 class _Hit:

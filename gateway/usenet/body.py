@@ -29,7 +29,8 @@ _ECHOED = re.compile(r"<([^<>]+)>")
 class Body(NamedTuple):
     """One decoded article. *data* is shared by all who asked for it: nobody may change it.
 
-    It carries [begin, end) of a posted file of *size* bytes which the poster called *name*.
+    It carries [begin, end) of a posted file of *size* bytes which the poster called *name*. *crc*
+    is the data's CRC-32, None where the article states none.
     """
 
     data: bytearray
@@ -39,6 +40,7 @@ class Body(NamedTuple):
     name: str
     message_id: str
     provider: str
+    crc: int | None = None
 
 
 def read_body(
@@ -70,6 +72,7 @@ def read_body(
         response.file_name or "",
         message_id,
         provider,
+        response.crc,
     )
     check(body, part)
     return body

@@ -153,3 +153,19 @@ def test_the_cache_is_for_any_number_of_threads() -> None:
             job.result(60)
     kept = [cache.get(f"{number}@test") for number in range(40)]
     assert cache.size == sum(len(found.data) for found in kept if found) <= 5_000
+
+
+def test_a_download_takes_what_is_kept_and_keeps_nothing(shelf: Shelf) -> None:
+    cached = CachedSource(shelf, 1 << 20)
+    once = cached.without_keeping()
+    layout = shelf.plain(CONTENT, 1000)
+    first, second = layout.article(0, 0), layout.article(0, 1)
+    kept = cached.body(first, timeout_s=1)
+
+    assert once.request(first).result(1) is kept
+    assert once.body(first, timeout_s=1) is kept
+    assert once.request(second).result(1).begin == 1000
+    assert once.body(second, timeout_s=1).begin == 1000
+
+    assert once.exists([second], timeout_s=1) == [Verdict.PRESENT]
+    assert cached.cache.size == len(kept.data)

@@ -1,0 +1,1 @@
+"""Downloads: whole posts fetched to the disk, resumable at any moment."""

@@ -1,0 +1,117 @@
+"""Files on the disk while a download fills them (`PartialFiles`), and the disk's own errors."""
+
+from __future__ import annotations
+
+import errno
+import os
+import shutil
+import zlib
+from collections import OrderedDict
+from collections.abc import Collection, Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+
+from gateway.errors import StorageError, StorageFull
+
+# A post may have ten thousand files, and the program as few as 1,024 descriptors.
+_OPEN = 64
+_READ = 1 << 20
+_FULL = frozenset({errno.ENOSPC, errno.EDQUOT})
+
+
+@contextmanager
+def translated(what: Path | str) -> Iterator[None]:
+    """Raise what the system says of *what* as StorageFull or StorageError."""
+    try:
+        yield
+    except OSError as exc:
+        if exc.errno in _FULL:
+            raise StorageFull(f"the disk of {_shown(what)} is full") from exc
+        raise StorageError(f"{_shown(what)}: {exc.strerror or exc}") from exc
+
+
+def _shown(what: Path | str) -> str:
+    return f'"{what}"' if isinstance(what, Path) else what
+
+
+def sync_folder(folder: Path) -> None:
+    """Have the names in *folder* on the disk."""
+    fd = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        os.fsync(fd)
+    finally:
+        os.close(fd)
+
+
+def free_bytes(folder: Path) -> int:
+    """Return how much an ordinary user may still write to the disk of *folder*."""
+    with translated(folder):
+        return shutil.disk_usage(folder).free
+
+
+class PartialFiles:
+    """The files in *folder* that a download fills, by number.
+
+    For one thread, but for `sync`. A file has its size from the beginning, and takes room as it is
+    filled.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self._open: OrderedDict[int, int] = OrderedDict()  # the one used last comes last
+        with translated(folder):
+            folder.mkdir(exist_ok=True)
+
+    def path(self, number: int) -> Path:
+        """Return where the file *number* is filled."""
+        return self.folder / f"{number:05d}"
+
+    def write(self, number: int, begin: int, data: bytearray, size: int) -> None:
+        """Write *data* at *begin* of a file of *size* bytes. Raises StorageFull, StorageError."""
+        path = self.path(number)
+        with translated(path), memoryview(data) as view:
+            fd, done = self._descriptor(number, size), 0
+            while done < len(view):
+                done += os.pwrite(fd, view[done:], begin + done)
+
+    def checksum(self, number: int, begin: int, length: int) -> int | None:
+        """Return the CRC-32 of these bytes as they are on the disk, None if they are not there."""
+        crc = 0
+        with suppress(FileNotFoundError), self.path(number).open("rb") as file:
+            file.seek(begin)
+            while length and (read := file.read(min(length, _READ))):
+                crc = zlib.crc32(read, crc)
+                length -= len(read)
+        return None if length else crc
+
+    def sync(self, numbers: Collection[int]) -> None:
+        """Have what was written to these files on the disk; their names too."""
+        for number in numbers:
+            path = self.path(number)
+            with translated(path):
+                # A descriptor of its own: it tells of all that went wrong, and may take its time.
+                fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+                try:
+                    os.fsync(fd)
+                finally:
+                    os.close(fd)
+        with translated(self.folder):
+            sync_folder(self.folder)
+
+    def close(self) -> None:
+        """Close all files. Any number of times."""
+        while self._open:
+            os.close(self._open.popitem()[1])
+
+    def _descriptor(self, number: int, size: int) -> int:
+        fd = self._open.get(number)
+        if fd is not None:
+            self._open.move_to_end(number)
+            return fd
+        if len(self._open) >= _OPEN:
+            os.close(self._open.popitem(last=False)[1])
+        fd = os.open(self.path(number), os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
+        self._open[number] = fd
+        if os.fstat(fd).st_size != size:
+            os.ftruncate(fd, size)
+        return fd

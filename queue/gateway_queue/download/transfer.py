@@ -1,0 +1,263 @@
+"""Articles to the disk, each at its own offset, as fast as the line is (`Transfer`).
+
+The worker asks for as many articles at a time as keep all connections busy, within a bound of
+bytes, and writes what comes; beside it, all is put on the disk for certain (`Checkpoints`). What
+an article says of itself is held against the others of its file before it is written.
+
+sabctools could decode straight to a file, and save a copy. But then an article would be in the
+file before anything is known of it, at an offset that it states itself, and a viewer who wants the
+same article at the same moment would get nothing: so what is written has been looked at.
+"""
+
+from __future__ import annotations
+
+import queue
+import time
+import zlib
+from collections import deque
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from functools import partial
+from typing import NamedTuple
+
+from gateway.errors import (
+    ArticleDamaged,
+    ArticleMissing,
+    ConnectionLost,
+    GatewayError,
+    StorageError,
+    StorageFull,
+)
+from gateway.nzb.document import NzbFile
+from gateway.nzb.extents import Part
+from gateway.nzb.names import subject_name
+from gateway.streams.source import Articles, Pending
+from gateway.usenet.articles import Body
+from gateway_queue.download.checkpoints import Checkpoints
+from gateway_queue.download.disk import PartialFiles, free_bytes
+from gateway_queue.download.journal import Journal, Posted, Span
+from gateway_queue.download.meter import Meter
+from gateway_queue.item import LetGo
+from gateway_queue.ticket import Ticket
+
+# What is on its way or waits to be written, in bytes, however many connections there are. At least
+# a few articles may be on their way at any time.
+_AHEAD = 64 << 20
+_LEAST = 8
+# An article that nobody answered for is asked for again so many times, after all the others.
+_TRIES = 3
+# A room that a download leaves on the disk for others: the database, above all.
+RESERVE = 256 << 20
+_LOOK_S = 1.0
+# sabctools refuses larger parts; a size beyond is a lie that would be a file of that size.
+_LARGEST_PART = 10 << 20
+
+
+class Wanted(NamedTuple):
+    """One part that is to be fetched: *segment* counts those that the NZB lists for the file."""
+
+    number: int
+    segment: int
+
+
+@dataclass(slots=True)
+class Asked:
+    """An article to be asked for: its size as the NZB has it, and how often that was in vain."""
+
+    wanted: Wanted
+    weight: int
+    tries: int = 0
+
+
+class Transfer:
+    """Fetches parts of *posted* from *source* into *files*, and keeps *journal* of them.
+
+    For one thread. *damaged* has the parts (number, part from 0) that came damaged from every
+    provider that has them: they are not on the disk, and asked for again another time.
+    """
+
+    def __init__(
+        self,
+        source: Articles,
+        posted: Iterable[NzbFile],
+        files: PartialFiles,
+        journal: Journal,
+        meter: Meter,
+        *,
+        connections: Callable[[], int],
+        patience_s: float = 60.0,
+        reserve: int = RESERVE,
+    ) -> None:
+        self._source = source
+        self._posted = tuple(posted)
+        self._files = files
+        self._journal = journal
+        self._meter = meter
+        self._connections = connections
+        self._patience_s = patience_s
+        self._reserve = reserve
+        self.damaged: set[tuple[int, int]] = set()
+        self._looked = 0.0
+
+    def fetch(self, wanted: Iterable[Wanted], ticket: Ticket) -> None:
+        """Fetch *wanted*, in this order, but what is there already or known to be missing.
+
+        At its end all that came is on the disk. Raises the ProviderError or NoCapacity that kept
+        an article from coming (unknown), StorageFull, StorageError, and LetGo; what has come by
+        then is kept.
+        """
+        waiting = deque(Asked(one, self._weight(one)) for one in wanted if not self._is_known(one))
+        under_way = _UnderWay(self._patience_s)
+        with Checkpoints(self._files, self._journal) as checkpoints:
+            try:
+                with ticket.on_cancel(under_way.stop):
+                    self._run(waiting, under_way, checkpoints)
+            finally:
+                under_way.give_up()
+
+    def _run(self, waiting: deque[Asked], under_way: _UnderWay, checkpoints: Checkpoints) -> None:
+        silent = 0  # articles in a row that nobody answered for
+        while waiting or under_way:
+            most = max(_LEAST, 2 * self._connections())
+            while waiting and under_way.has_room(waiting[0], most):
+                self._ask(waiting.popleft(), under_way)
+            asked, fetch = under_way.next()
+            try:
+                self._take(asked, fetch.result(0), checkpoints)
+                silent = 0
+            except ArticleMissing:
+                self._journal.lacks(asked.wanted.number, self._part(asked.wanted))
+                self._meter.lack(asked.weight)
+                silent = 0
+            except ArticleDamaged:
+                self.damaged.add((asked.wanted.number, self._part(asked.wanted)))
+                self._meter.lack(asked.weight)
+                silent = 0
+            except StorageError:
+                raise
+            except GatewayError as exc:
+                silent += 1
+                asked.tries += 1
+                if not exc.retryable or asked.tries >= _TRIES or silent > most:
+                    raise
+                waiting.append(asked)
+
+    def _ask(self, asked: Asked, under_way: _UnderWay) -> None:
+        number = asked.wanted.number
+        file = self._posted[number]
+        segment = file.segments[asked.wanted.segment]
+        part = Part(
+            (segment.message_id, *segment.alternates),
+            segment.number,
+            file.parts,
+            size=self._journal.posted(number).size,
+        )
+        under_way.add(asked, self._source.request(part, demand=False))
+
+    def _take(self, asked: Asked, body: Body, checkpoints: Checkpoints) -> None:
+        """Write *body*. Raises ArticleDamaged when it does not fit what is known of its file."""
+        number, part = asked.wanted.number, self._part(asked.wanted)
+        posted = self._journal.posted(number)
+        file = self._posted[number]
+        _check(posted, file, part, body)
+        self._check_room(len(body.data))
+        if posted.size is None:
+            self._journal.begun(number, body.name, body.size)
+        self._files.write(number, body.begin, body.data, body.size)
+        crc = zlib.crc32(body.data) if body.crc is None else body.crc
+        self._journal.written(number, part, Span(body.begin, len(body.data), crc))
+        self._meter.add(asked.weight, len(body.data))
+        checkpoints.note(number, len(body.data))
+
+    def _check_room(self, size: int) -> None:
+        now = time.monotonic()
+        if now - self._looked < _LOOK_S:
+            return
+        free = free_bytes(self._files.folder)
+        if free < self._reserve + size:
+            raise StorageFull(
+                f"{free / 1e6:,.0f} MB are free on the disk of downloads, "
+                f"and {self._reserve / 1e6:,.0f} MB are to stay so: make room"
+            )
+        self._looked = now
+
+    def _part(self, wanted: Wanted) -> int:
+        return self._posted[wanted.number].segments[wanted.segment].number - 1
+
+    def _weight(self, wanted: Wanted) -> int:
+        return self._posted[wanted.number].segments[wanted.segment].bytes or 1 << 20
+
+    def _is_known(self, wanted: Wanted) -> bool:
+        posted = self._journal.files.get(wanted.number)
+        part = self._part(wanted)
+        return posted is not None and (part in posted.spans or part in posted.absent)
+
+
+class _UnderWay:
+    """The articles that were asked for. Nothing for *patience_s* seconds ends the waiting."""
+
+    def __init__(self, patience_s: float) -> None:
+        self._patience_s = patience_s
+        self._ended: queue.SimpleQueue[int | None] = queue.SimpleQueue()
+        self._asked: dict[int, tuple[Asked, Pending]] = {}
+        self._number = 0
+        self._bytes = 0
+
+    def __len__(self) -> int:
+        return len(self._asked)
+
+    def has_room(self, asked: Asked, most: int) -> bool:
+        """Say whether *asked* may be asked for beside the others, of which at most *most*."""
+        count = len(self)
+        return count < _LEAST or (count < most and self._bytes + asked.weight <= _AHEAD)
+
+    def add(self, asked: Asked, fetch: Pending) -> None:
+        self._number += 1
+        self._asked[self._number] = asked, fetch
+        self._bytes += asked.weight
+        fetch.add_done_callback(partial(self._report, self._number))
+
+    def next(self) -> tuple[Asked, Pending]:
+        """Return the next article whose fetch is done. Raises ConnectionLost, LetGo."""
+        try:
+            number = self._ended.get(timeout=self._patience_s)
+        except queue.Empty:
+            raise ConnectionLost(
+                f"no answer within {self._patience_s:g} s: {len(self)} articles are waited for"
+            ) from None
+        if number is None:
+            raise LetGo
+        asked, fetch = self._asked.pop(number)
+        self._bytes -= asked.weight
+        return asked, fetch
+
+    def stop(self) -> None:
+        """Have `next` raise LetGo. From any thread."""
+        self._ended.put(None)
+
+    def give_up(self) -> None:
+        """Give up what has not come."""
+        for _, fetch in self._asked.values():
+            fetch.cancel()
+
+    def _report(self, number: int, _fetch: Pending) -> None:
+        self._ended.put(number)
+
+
+def _check(posted: Posted, file: NzbFile, part: int, body: Body) -> None:
+    """Raise ArticleDamaged when *body* cannot be *part* of *file*, of which so much is known."""
+    before, after = posted.spans.get(part - 1), posted.spans.get(part + 1)
+    last = file.parts - 1
+    if (
+        body.size > file.parts * _LARGEST_PART
+        or (posted.size is not None and body.size != posted.size)
+        or (body.begin == 0) != (part == 0)
+        or (body.end == body.size and part != last)
+        or (before is not None and before.end != body.begin)
+        or (after is not None and after.begin != body.end)
+    ):
+        name = posted.name or subject_name(file.subject)
+        raise ArticleDamaged(
+            f'"{name}": segment {part + 1} of {file.parts} from {body.provider} carries bytes '
+            f"{body.begin}-{body.end} of {body.size}, which do not fit its neighbours"
+        )

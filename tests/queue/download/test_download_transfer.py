@@ -1,0 +1,195 @@
+"""Articles come to the disk, each at its offset, once."""
+
+from __future__ import annotations
+
+import random
+import threading
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from gateway.demo import Fault, NewsServer, Post, make_post, make_posts
+from gateway.errors import ProviderError, StorageFull
+from gateway_queue.download import transfer as module
+from gateway_queue.item import LetGo
+from gateway_queue.ticket import Ticket
+
+Begin = Callable[..., Any]
+InThread = Callable[[Callable[[], None]], threading.Thread]
+
+
+@pytest.fixture
+def post(server: NewsServer, film: bytes) -> Post:
+    post = make_post("Film.mkv", film, part_size=7_000)
+    server.add(post)
+    return post
+
+
+def most_often_asked(server: NewsServer) -> int:
+    return max(server.counts.bodies.values(), default=0)
+
+
+def test_what_is_on_the_disk_is_what_was_posted(server: NewsServer, begin: Begin) -> None:
+    contents = {f"file-{n}.bin": random.Random(n).randbytes(n * 5_003 + 1) for n in range(20)}
+    post = make_posts(contents, part_size=2_000)
+    server.add(post)
+
+    fetching = begin(post)
+    fetching.fetch()
+
+    for number, data in enumerate(contents.values()):
+        assert fetching.data(number) == data
+    assert [one.name for _, one in sorted(fetching.journal.files.items())] == list(contents)
+
+
+def test_irregular_and_single_parts_lie_where_they_belong(
+    server: NewsServer, begin: Begin, film: bytes
+) -> None:
+    post = make_posts({"a": film[:50_000], "b": b"x"}, part_sizes=[700, 3_000, 1])
+    server.add(post)
+    fetching = begin(post)
+    fetching.fetch()
+    assert (fetching.data(0), fetching.data(1)) == (film[:50_000], b"x")
+
+
+def test_nothing_is_fetched_again_once_it_is_there(
+    server: NewsServer, begin: Begin, post: Post, film: bytes
+) -> None:
+    begin(post).fetch()
+    again = begin(post)
+    again.fetch()
+
+    assert again.data() == film
+    assert again.journal.read_back == 0, "what was left in good order need not be read"
+    assert most_often_asked(server) == 1
+
+
+def test_what_every_provider_lacks_is_known_to_be_absent_and_not_asked_for_again(
+    server: NewsServer, begin: Begin, post: Post, film: bytes
+) -> None:
+    gone = post.message_ids[3]
+    server.remove([gone])
+    begin(post).fetch()
+    asked = server.counts.bodies[gone]
+
+    again = begin(post)
+    again.fetch()
+
+    assert again.journal.posted(0).absent == {3}
+    assert server.counts.bodies[gone] == asked
+    assert again.data() == film[:21_000] + bytes(7_000) + film[28_000:]
+
+
+def test_a_damaged_article_is_not_written_and_asked_for_again_another_time(
+    server: NewsServer, begin: Begin, post: Post, film: bytes
+) -> None:
+    server.fail(Fault.DAMAGED, post.message_ids[3])
+    first = begin(post)
+    first.fetch()
+    assert first.transfer.damaged == {(0, 3)}
+    assert first.data() == film[:21_000] + bytes(7_000) + film[28_000:]
+
+    server.heal()
+    again = begin(post)
+    again.fetch()
+    assert not again.transfer.damaged
+    assert again.data() == film
+
+
+def test_an_article_with_offsets_of_another_place_is_not_written_over_what_is_there(
+    server: NewsServer, begin: Begin, film: bytes
+) -> None:
+    post = make_post("Film.mkv", film, part_size=7_000)
+    shifted = make_post("Film.mkv", film, part_size=7_000, shift=1_000)
+    wrong = shifted.message_ids[5]
+    assert wrong == post.message_ids[5]
+    server.add(post)
+    server.add(shifted.articles[wrong])
+
+    fetching = begin(post)
+    fetching.fetch()
+
+    assert len(fetching.transfer.damaged) <= 2, "it, and perhaps a neighbour that it came before"
+    data = fetching.data()
+    for index in range(0, len(film), 7_000):
+        if (0, index // 7_000) not in fetching.transfer.damaged | {(0, 5)}:
+            assert data[index : index + 6_000] == film[index : index + 6_000] or index == 42_000
+
+
+def test_a_provider_that_does_not_answer_proves_nothing(
+    server: NewsServer, begin: Begin, post: Post, film: bytes
+) -> None:
+    server.fail(Fault.BUSY, post.message_ids[9])
+    fetching = begin(post)
+    with pytest.raises(ProviderError):
+        fetching.fetch()
+    assert not fetching.journal.posted(0).absent
+
+    server.heal()
+    again = begin(post)
+    again.fetch()
+    assert again.data() == film
+
+
+def test_it_lets_go_at_once_and_what_came_stays(
+    server: NewsServer, begin: Begin, post: Post, in_thread: InThread, film: bytes
+) -> None:
+    server.fail(Fault.SILENCE, post.message_ids[-1])
+    ticket, ended = Ticket(), threading.Event()
+    fetching = begin(post)
+
+    def fetch() -> None:
+        with pytest.raises(LetGo):
+            fetching.fetch(ticket)
+        ended.set()
+
+    in_thread(fetch)
+    server.wait_for(lambda counts: counts.stalled)
+    ticket.cancel()
+    assert ended.wait(1), "without waiting for the provider"
+    server.heal()
+
+    again = begin(post)
+    assert again.journal.posted(0).spans
+    again.fetch()
+    assert again.data() == film
+
+
+def test_it_stops_before_the_disk_is_full_and_goes_on_when_there_is_room(
+    begin: Begin, post: Post, film: bytes, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module, "free_bytes", lambda folder: 999_999)
+    fetching = begin(post, reserve=1_000_000)
+    with pytest.raises(StorageFull, match=r"1 MB are free .* make room"):
+        fetching.fetch()
+
+    monkeypatch.setattr(module, "free_bytes", lambda folder: 1 << 30)
+    again = begin(post, reserve=1_000_000)
+    again.fetch()
+    assert again.data() == film
+
+
+def test_the_meter_counts_all_that_is_done(begin: Begin, post: Post, server: NewsServer) -> None:
+    server.remove([post.message_ids[3]])
+    total = sum(article.size for article in post.files[0].articles)
+    fetching = begin(post)
+    fetching.meter.aim(0, total, 0)
+    fetching.fetch()
+
+    progress = fetching.meter.progress()
+    assert (progress.done, progress.total) == (total, total)
+    assert progress.missing == post.files[0].articles[3].size
+    assert progress.speed > 0
+    assert progress.left_s == 0
+
+
+def test_a_descriptor_for_each_file_is_not_needed(server: NewsServer, begin: Begin) -> None:
+    contents = {f"{n}.bin": b"%d" % n * 100 for n in range(200)}
+    post = make_posts(contents, part_size=50)
+    server.add(post)
+    fetching = begin(post)
+    fetching.fetch()
+    assert [fetching.data(n) for n in range(200)] == list(contents.values())
+    assert len(list(Path("/proc/self/fd").iterdir())) < 200
