@@ -28,10 +28,10 @@ from gateway_queue.inspection import Inspection, sampled
 from gateway_queue.item import Item
 from gateway_queue.naming import published
 from gateway_queue.opened import opened
+from gateway_queue.opening import Found, Unpacker
 from gateway_queue.posted_files import Posted
 from gateway_queue.ticket import Ticket
 from gateway_queue.tidying import kept
-from gateway_queue.unpacking import Found, Unpacker
 from gateway_queue.verifier import Verifier
 
 

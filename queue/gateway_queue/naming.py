@@ -12,8 +12,8 @@ from gateway.nzb.names import (
     safe_path,
     split_extension,
 )
+from gateway_queue.opening import Found
 from gateway_queue.posted_files import Posted
-from gateway_queue.unpacking import Found
 
 # The largest file is what a release is about if it is so many times larger than any other.
 _LARGER = 3
