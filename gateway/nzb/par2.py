@@ -19,6 +19,7 @@ _MAIN = b"PAR 2.0\0Main\0\0\0\0"
 _FILE = b"PAR 2.0\0FileDesc"
 _NAME = b"PAR 2.0\0UniFileN"
 _SLICES = b"PAR 2.0\0IFSC\0\0\0\0"
+_RECOVERY = b"PAR 2.0\0RecvSlic"
 _TOLD = struct.Struct("<16s16s16sQ")  # id, MD5, MD5 of the first 16 KiB, size
 _SLICE = struct.Struct("<16sI")
 _MOST_FILES = 32_768  # of a set; what the specification's recovery data can protect
@@ -86,6 +87,26 @@ def read(contents: Iterable[bytes]) -> dict[bytes, Par2Set]:
 def set_id(head: bytes) -> bytes:
     """Return the id of the set that the par2 file is of which begins with *head*."""
     return head[32:48] if head.startswith(MAGIC) else b""
+
+
+def recovery_blocks(data: bytes) -> dict[bytes, set[int]]:
+    """Return the exponents of the recovery blocks in a par2 file, by the sets that they are of.
+
+    They are not looked at, only passed: what is wrong with one shows when it is used.
+    """
+    found: dict[bytes, set[int]] = {}
+    at = data.find(MAGIC)
+    while 0 <= at <= len(data) - _HEADER.size:
+        _, length, _, set_id, kind = _HEADER.unpack_from(data, at)
+        end = at + length
+        if length < _HEADER.size or length % 4 or end > len(data):
+            at = data.find(MAGIC, at + len(MAGIC))
+            continue
+        if kind == _RECOVERY and length > _HEADER.size + 4:
+            exponent = int.from_bytes(data[at + _HEADER.size : at + _HEADER.size + 4], "little")
+            found.setdefault(set_id, set()).add(exponent)
+        at = data.find(MAGIC, end)
+    return found
 
 
 def _packets(data: bytes) -> Iterator[tuple[bytes, bytes, bytes]]:

@@ -13,7 +13,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gateway.nzb.par2 import MAGIC, read, set_id
+from gateway.nzb.par2 import MAGIC, read, recovery_blocks, set_id
 
 SET = b"the id of a set!"
 FILE = bytes(range(16))
@@ -138,3 +138,13 @@ def test_no_more_files_are_taken_than_a_set_can_have() -> None:
     )
     (one,) = read([many]).values()
     assert len(one.files) == 32_768
+
+
+def test_recovery_blocks_are_counted_without_being_read() -> None:
+    def block(exponent: int) -> bytes:
+        return packet(b"PAR 2.0\0RecvSlic", struct.pack("<I", exponent) + b"data", md5=bytes(16))
+
+    data = described() + block(7) + b"junk" + block(20_000) + block(7) + block(3)[:-1]
+
+    assert recovery_blocks(data) == {SET: {7, 20_000}}
+    assert recovery_blocks(b"") == {}
