@@ -53,12 +53,16 @@ from gateway.usenet.workload import Workload
 from gateway.vod.figures import VodFigures
 from gateway.vod_doors import catalogue_doors, vod_of
 from gateway_queue.category import CategoryRules, Duplicates, Links, Verify
+from gateway_queue.category import rules_of as rules_of_category
 from gateway_queue.checks import HealthChecks
 from gateway_queue.health import Examiner
 from gateway_queue.health_worker import HealthWorker
 from gateway_queue.importer import Importer
+from gateway_queue.item import Item, State
+from gateway_queue.listeners import Arr, Rclone
 from gateway_queue.processor import Processor
 from gateway_queue.store import JobStore
+from gateway_queue.telling import Ended, Listener, Teller
 from gateway_queue.verifier import Verifier
 from gateway_webdav.face import make_webdav_app
 from gateway_webdav.links import Linked
@@ -127,10 +131,19 @@ class Gateway:
             store = JobStore(database)
             verifier = Verifier(usenet.source, providers=len(settings.providers))
             importer = Importer(streams.source, library, verifier, rules=categories)
+            self.teller = Teller(_listeners(settings))
+            stack.callback(self.teller.stop)
+
+            def ended(item: Item) -> None:
+                folder = rules_of_category(categories, item.category).folder
+                is_there = item.state is State.COMPLETED
+                self.teller.ended(Ended(folder, item.name, completed=is_there))
+
             self.processor = Processor(
                 store,
                 importer,
                 settings.max_concurrent_items,
+                ended=ended,
                 connections=lambda: _shares_in_words(usenet),
             )
             stack.callback(self.processor.stop)
@@ -214,6 +227,7 @@ class Gateway:
     def start(self) -> None:
         """Serve. Raises ConfigurationError when the port cannot be had."""
         self.server.start()
+        self.teller.start()
         self.processor.start()
         self.queue.start()
         self.health.start()
@@ -317,6 +331,19 @@ def _rules(name: str, category: CategorySettings) -> CategoryRules:
         tuple(pattern for pattern in category.blocklist if pattern != "none"),
         category.media_required,
     )
+
+
+def _listeners(settings: Settings) -> list[Listener]:
+    """Return who is told that something has ended: first the mount that the others look into."""
+    rclone, found = settings.rclone, list[Listener]()
+    if rclone.url is not None:
+        password = rclone.password.get_secret_value() if rclone.password else None
+        found.append(Rclone(rclone.url, rclone.username, password))
+    found += [
+        Arr(name, one.kind, one.url, one.api_key.get_secret_value())
+        for name, one in settings.arr.items()
+    ]
+    return found
 
 
 def _tls(name: str, provider: ProviderSettings) -> ssl.SSLContext:

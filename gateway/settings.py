@@ -34,6 +34,7 @@ from gateway.settings_file import (
 )
 from gateway.settings_parts import (
     Address,
+    ArrSettings,
     CategorySettings,
     Count,
     Duration,
@@ -43,6 +44,7 @@ from gateway.settings_parts import (
     Mounted,
     Network,
     ProviderSettings,
+    RcloneSettings,
     RedisAddress,
     Secret,
     Size,
@@ -108,6 +110,8 @@ class Settings(BaseSettings):
     health_round: Annotated[Duration, Field(ge=0)] = 7 * 86_400.0
     mount_dir: Mounted = PurePosixPath("/mnt/nzb-gateway")
     strm_url: Address | None = None
+    arr: dict[str, ArrSettings] = {}
+    rclone: RcloneSettings = RcloneSettings()
     redis_url: RedisAddress | None = None
     lease_ttl: Annotated[Duration, Field(ge=1, le=3600)] = 20.0
     grace: Annotated[Duration, Field(ge=0, le=600)] = 2.0
@@ -117,6 +121,7 @@ class Settings(BaseSettings):
     SECTIONS: ClassVar[Mapping[str, type[BaseModel]]] = {
         "providers": ProviderSettings,
         "categories": CategorySettings,
+        "arr": ArrSettings,
         "vod__profiles": VodProfileSettings,
         "vod__users": VodUserSettings,
     }

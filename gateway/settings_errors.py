@@ -20,8 +20,11 @@ _WORDS = {
     "less_than_equal": "is too large: write {le} or less",
     "value_error": "{error}",
 }
-# What to write for a field that an entry cannot do without.
+# What to write for a field that an entry cannot do without, first if it is of this section.
 _MISSING = {
+    "arr__url": "its address, as http://127.0.0.1:8989",
+    "arr__kind": "sonarr, radarr or lidarr",
+    "arr__api_key": "the key that its settings show under General",
     "host": "the name of the news server, as news.example.com",
     "url": "the provider's address, as http://vod.example.com:8080",
     "username": "the user name that the provider gave",
@@ -55,7 +58,8 @@ def explain(
 
 def _what(error: ErrorDetails, loc: tuple[str, ...]) -> str:
     if error["type"] == "missing":
-        return f"is missing: write {_MISSING.get(loc[-1], 'a value')}"
+        what = _MISSING.get(f"{loc[0]}__{loc[-1]}") or _MISSING.get(loc[-1], "a value")
+        return f"is missing: write {what}"
     context: dict[str, Any] = {
         key: f"{value:g}" if isinstance(value, float) else value
         for key, value in error.get("ctx", {}).items()

@@ -233,3 +233,28 @@ class VodSettings(_Part):
     users: dict[str, VodUserSettings] = {}
     max_streams: Slots = 0
     probe_slots: Slots = 0
+
+
+class ArrSettings(_Part):
+    """GATEWAY_ARR__<name>__…: a Sonarr or the like that is told when something has ended."""
+
+    kind: Literal["sonarr", "radarr", "lidarr"]
+    url: Address
+    api_key: Secret
+
+
+class RcloneSettings(_Part):
+    """GATEWAY_RCLONE__…: the remote control of the rclone that mounts the gateway."""
+
+    url: Address | None = None
+    username: Text | None = None
+    password: Secret | None = None
+
+    @model_validator(mode="after")
+    def _login_is_complete(self) -> RcloneSettings:
+        if (self.username is None) != (self.password is None):
+            lacks = "__PASSWORD" if self.password is None else "__USERNAME"
+            raise ValueError(f"has a user name or a password alone: set its {lacks} too")
+        if self.url is None and self.username is not None:
+            raise ValueError("has a login for nowhere: set its __URL too")
+        return self

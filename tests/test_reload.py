@@ -120,7 +120,7 @@ def test_limits_that_cannot_be_met_are_refused_and_nothing_changes(
 def test_every_setting_either_changes_at_once_or_is_named(settings: Settle) -> None:
     # A setting that is added later falls into the second class, unless somebody says otherwise.
     before = settings()
-    for field in Settings.model_fields.keys() - Settings.SECTIONS.keys() - {"vod"}:
+    for field in Settings.model_fields.keys() - Settings.SECTIONS.keys() - {"vod", "rclone"}:
         other = before.model_copy(update={field: object()})
         rules_differ = any(
             getattr(other, name) is not getattr(before, name)
@@ -139,9 +139,12 @@ def test_what_differs_in_an_account_of_vod_is_named_to_its_last_part(
     settings: Settle, sharing: Sharing
 ) -> None:
     before = settings(VOD__USERS__BOB__PASSWORD="a", VOD__USERS__EVE__PASSWORD="a")
-    after = settings(VOD__USERS__BOB__PASSWORD="b", VOD__MAX_STREAMS="2")
+    after = settings(
+        VOD__USERS__BOB__PASSWORD="b", VOD__MAX_STREAMS="2", RCLONE__URL="http://127.0.0.1:5572"
+    )
     assert put_in_force(before, after, sharing) == [
         "GATEWAY_VOD__MAX_STREAMS",
+        "GATEWAY_RCLONE__URL",
         "GATEWAY_VOD__USERS__BOB__PASSWORD",
         "GATEWAY_VOD__USERS__EVE",
     ]

@@ -345,6 +345,10 @@ def test_a_file_that_is_missing_unreadable_or_no_text_is_named(tmp_path: Path) -
         f"GATEWAY_VOD__PROFILES__a__SEARCH={SECRET}(",
         f"GATEWAY_VOD__PROFILES__a__REPLACE={SECRET}",
         f"GATEWAY_VOD__USERS__a__PASSWORD={SECRET}\x07",
+        f"GATEWAY_ARR__a__API_KEY={SECRET}\x07",
+        f"GATEWAY_ARR__a__URL=http://h?apikey={SECRET}@",
+        f"GATEWAY_RCLONE__PASSWORD={SECRET}",
+        f"GATEWAY_RCLONE__URL=http://u:{SECRET}@h",
         f"GATEWAY_PROVIDERS__a__HOST=bob:{SECRET}@news.example.com",
         f"GATEWAY_DATABASE_URL=\x07{SECRET}",
         f"GATEWAY_REDIS_URL=redis://:{SECRET}@h:port",
@@ -456,6 +460,34 @@ def test_search_and_replacement_of_an_account_must_fit(
     assert message.startswith(f"GATEWAY_VOD__PROFILES__X {words}")
 
 
+# Who is told
+
+
+def test_who_is_told_is_named_with_all_that_it_takes(tmp_path: Path) -> None:
+    settings = given(
+        ARR__Tv__KIND="sonarr",
+        ARR__Tv__URL="http://nas:8989/sonarr/",
+        ARR__Tv__API_KEY=SECRET,
+        RCLONE__URL="http://127.0.0.1:5572",
+        RCLONE__USERNAME="bob",
+        RCLONE__PASSWORD=SECRET,
+    )
+    assert settings.arr["tv"].url == "http://nas:8989/sonarr"
+    shown = dict(lines(settings))
+    assert SECRET not in f"{shown}{settings!r}"
+    assert shown["GATEWAY_ARR__TV__API_KEY"] == shown["GATEWAY_RCLONE__PASSWORD"] == "********"
+    assert told("GATEWAY_ARR__tv__KIND=bonarr", tmp_path) == [
+        (
+            "GATEWAY_ARR__tv__KIND=bonarr (settings.env, line 1) is not known: write 'sonarr', "
+            "'radarr' or 'lidarr'"
+        ),
+        "GATEWAY_ARR__TV__URL is missing: write its address, as http://127.0.0.1:8989",
+        "GATEWAY_ARR__TV__API_KEY is missing: write the key that its settings show under General",
+    ]
+    (alone,) = told("GATEWAY_RCLONE__USERNAME=bob\nGATEWAY_RCLONE__URL=http://h", tmp_path)
+    assert alone == "GATEWAY_RCLONE has a user name or a password alone: set its __PASSWORD too"
+
+
 # The example
 
 
@@ -483,7 +515,8 @@ def test_the_example_lists_every_setting_and_no_other() -> None:
     vod = {f"VOD__PROFILES__MAIN__{field}" for field in known.sections["VOD__PROFILES"]}
     vod |= {f"VOD__USERS__BOB__{field}" for field in known.sections["VOD__USERS"]}
     assert vod <= listed
-    assert listed == plain | providers | categories | vod
+    arr = {f"ARR__TV__{field}" for field in known.sections["ARR"]}
+    assert listed == plain | providers | categories | vod | arr
 
 
 def test_the_example_changes_nothing_as_it_is() -> None:
@@ -501,4 +534,5 @@ def test_the_example_shows_the_defaults() -> None:
         1, None, None, 0,
     )  # fmt: skip
     vod = uncommented.vod.model_copy(update={"profiles": {}, "users": {}})
-    assert uncommented.model_copy(update={"providers": {}, "vod": vod}) == settings
+    without_entries = {"providers": {}, "vod": vod, "arr": {}}
+    assert uncommented.model_copy(update=without_entries) == settings

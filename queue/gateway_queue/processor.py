@@ -36,16 +36,18 @@ class Processor:
         max_concurrent_items: int = 2,
         *,
         connections: Callable[[], str] = str,
+        ended: Callable[[Item], object] = lambda _: None,
         clock: Callable[[], float] = time.time,
     ) -> None:
         """Take where the items are kept and who imports them.
 
-        *connections* says for the log what the queue may use at the moment; *clock* is the
-        store's.
+        *connections* says for the log what the queue may use at the moment; *ended* is called,
+        and returns at once, for each item that has become history; *clock* is the store's.
         """
         self._store = store
         self._importer = importer
         self._connections = connections
+        self._ended = ended
         self._clock = clock
         self._workers = [
             threading.Thread(target=self._work, name=f"queue-{number}", daemon=True)
@@ -184,6 +186,7 @@ class Processor:
             publish = self._importer.publisher(plan)
             done = store.finish(item, publish, size=plan.size, took_s=took_s())
             log.info("[Queue] completed '%s' in %.1f s", done.name, took_s())
+            self._ended(done)
         except LetGo:
             self._write(lambda: store.advance(item, State.QUEUED), "let go of", "not now")
         except ImportFailed as exc:
@@ -218,6 +221,8 @@ class Processor:
                         return
             else:
                 log.warning("[Queue] %s '%s': %s", verb, item.name, reason)
+                if item.state is State.FAILED:
+                    self._ended(item)
                 return
 
 

@@ -1,0 +1,129 @@
+"""Who is told that an item has ended: Sonarr and its kin, and rclone's remote control.
+
+No message holds a key or a password, and none is sent anywhere but where the settings say: a
+redirect is not followed.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+from collections.abc import Mapping, Sequence
+
+import urllib3
+from urllib3.exceptions import HTTPError
+
+from gateway_queue.telling import Ended, NotTold
+
+_TIMEOUT = urllib3.Timeout(connect=3.0, read=10.0)
+_ANSWER_BYTES = 64 << 10
+# It tells addresses, and warns of each attempt; what matters is told by who listens.
+logging.getLogger("urllib3").setLevel(logging.CRITICAL + 1)
+
+# The version of the API that each kind of *arr has had for years.
+API_OF_KIND = {"sonarr": "v3", "radarr": "v3", "lidarr": "v1"}
+
+
+class _Caller:
+    """Posts JSON below the address *url*."""
+
+    def __init__(self, url: str, headers: Mapping[str, str]) -> None:
+        self._url = url.rstrip("/")
+        self._headers = {"Content-Type": "application/json", "Connection": "close", **headers}
+        self._pool = urllib3.PoolManager(retries=False, timeout=_TIMEOUT)
+
+    def post(self, path: str, body: object, *, key: str) -> object:
+        """Return what is answered, from JSON; *key* is the setting to look at when it is refused.
+
+        Raises NotTold.
+        """
+        try:
+            with self._pool.request(
+                "POST",
+                f"{self._url}{path}",
+                body=json.dumps(body).encode(),
+                headers=self._headers,
+                redirect=False,
+                preload_content=False,
+            ) as response:
+                said = response.read(_ANSWER_BYTES, decode_content=True)
+                status = response.status
+        except HTTPError as exc:
+            raise NotTold(f"{self._url} does not answer ({_kind(exc)})") from exc
+        if status in {401, 403}:
+            raise NotTold(f"{self._url} refused us ({status}): check {key}", again=False)
+        if 300 <= status < 400:
+            raise NotTold(
+                f"{self._url} leads elsewhere ({status}): write the address that it has",
+                again=False,
+            )
+        if status == 404:
+            raise NotTold(f"{self._url}{path} does not exist (404): check its address", again=False)
+        if not 200 <= status < 300:
+            raise NotTold(f"{self._url} answered with status {status}")
+        try:
+            return json.loads(said)
+        except ValueError:
+            return None
+
+
+class Arr:
+    """A Sonarr or the like: has it ask its download clients now, and not within the minute."""
+
+    def __init__(self, name: str, kind: str, url: str, api_key: str) -> None:
+        self._name, self._path = name, f"/api/{API_OF_KIND[kind]}/command"
+        self._kind = kind
+        self._caller = _Caller(url, {"X-Api-Key": api_key})
+
+    @property
+    def name(self) -> str:
+        return f"{self._kind} {self._name!r}"
+
+    def tell(self, ended: Sequence[Ended] | None) -> None:  # noqa: ARG002 - it asks what there is
+        key = f"GATEWAY_ARR__{self._name.upper()}__API_KEY"
+        self._caller.post(self._path, {"name": "RefreshMonitoredDownloads"}, key=key)
+
+
+class Rclone:
+    """An rclone with `--rc`: has its mounts read again the folders in which something is new."""
+
+    name = "rclone"
+
+    def __init__(self, url: str, username: str | None, password: str | None) -> None:
+        login = f"{username}:{password or ''}" if username else None
+        # Of UTF-8: urllib3 would take letters beyond Latin-1 for a mistake.
+        encoded = None if login is None else login.encode().decode("latin-1")
+        self._caller = _Caller(url, urllib3.make_headers(basic_auth=encoded))
+
+    def tell(self, ended: Sequence[Ended] | None) -> None:
+        published = None if ended is None else [one for one in ended if one.completed]
+        if published == []:
+            return
+        listed = self._post("/vfs/list", {})
+        names = listed.get("vfses") if isinstance(listed, dict) else None
+        for vfs in names if isinstance(names, list) else ():
+            self._post("/vfs/forget", {**_forgotten(str(vfs), published), "fs": str(vfs)})
+
+    def _post(self, path: str, body: object) -> object:
+        return self._caller.post(path, body, key="GATEWAY_RCLONE__USERNAME and __PASSWORD")
+
+
+def _forgotten(vfs: str, published: Sequence[Ended] | None) -> dict[str, str]:
+    """Return what a mount is to forget, as rclone takes it; nothing: all that it has cached.
+
+    To forget a folder is to read again the one above it, and nothing beside it. *vfs* is what is
+    mounted: "remote:" or "remote:folder".
+    """
+    if published is None:
+        return {}
+    folders = [".ids"]
+    for one in published:
+        folders += [f"{top}/{one.folder}/{one.name}" for top in ("content", "completed-symlinks")]
+    root = vfs.rpartition(":")[2].strip("/")
+    within = [folder.removeprefix(f"{root}/") if root else folder for folder in folders]
+    return {f"dir{number}": folder for number, folder in enumerate(within)}
+
+
+def _kind(error: HTTPError) -> str:
+    # Its own words show the request's address, and an object's.
+    return type(error).__name__
