@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 import logging
 import random
@@ -14,7 +15,7 @@ from typing import Any
 import pytest
 from werkzeug.test import Client
 
-from gateway.demo import NewsServer, Post
+from gateway.demo import NewsServer, Post, make_post
 from gateway.library.catalogue import Library
 from gateway.library.check_records import CheckRecords
 from gateway.library.database import Database
@@ -322,6 +323,35 @@ def ask(api: Client) -> Callable[..., Any]:
         return answer.json
 
     return ask
+
+
+@pytest.fixture
+def show(server: NewsServer, film: bytes) -> Post:
+    show = make_post("My.Show.S01E01.mkv", film, part_size=7_000)
+    server.add(show)
+    return show
+
+
+@pytest.fixture
+def add(api: Client, show: Post) -> Callable[..., str]:
+    """Add an NZB as Sonarr does, and return its id."""
+
+    def add(
+        nzb: bytes = show.nzb, filename: str = "My.Show.S01E01.1080p.nzb", **parameters: object
+    ) -> str:
+        answer = api.post(
+            "/",
+            query_string={"mode": "addfile", "apikey": API_KEY, "cat": "tv", **parameters},
+            data={"name": (io.BytesIO(nzb), filename)},
+        )
+        assert answer.status_code == 200
+        assert answer.json is not None
+        (nzo_id,) = answer.json["nzo_ids"]
+        assert answer.json["status"] is True
+        assert isinstance(nzo_id, str)
+        return nzo_id
+
+    return add
 
 
 @pytest.fixture(scope="session")

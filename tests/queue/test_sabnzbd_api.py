@@ -10,9 +10,10 @@ from pathlib import PurePosixPath
 from typing import Any
 
 import pytest
+from sab_shapes import misfits
 from werkzeug.test import Client
 
-from gateway.demo import Fault, NewsServer, Post, make_post
+from gateway.demo import Fault, NewsServer, Post
 from gateway.errors import StorageFull
 from gateway.library.catalogue import Library
 from gateway_queue.intake import Queue
@@ -28,52 +29,6 @@ WaitUntil = Callable[[Callable[[], object]], None]
 
 API_KEY, NZB_KEY = "the key of the tests", "the key for adding"
 JOB = "My.Show.S01E01.1080p"
-
-
-@pytest.fixture
-def post(server: NewsServer, film: bytes) -> Post:
-    post = make_post("My.Show.S01E01.mkv", film, part_size=7_000)
-    server.add(post)
-    return post
-
-
-@pytest.fixture
-def add(api: Client, post: Post) -> Callable[..., str]:
-    """Add an NZB as Sonarr does, and return its id."""
-
-    def add(nzb: bytes = post.nzb, filename: str = f"{JOB}.nzb", **parameters: object) -> str:
-        answer = api.post(
-            "/",
-            query_string={"mode": "addfile", "apikey": API_KEY, "cat": "tv", **parameters},
-            data={"name": (io.BytesIO(nzb), filename)},
-        )
-        assert answer.status_code == 200
-        assert answer.json is not None
-        (nzo_id,) = answer.json["nzo_ids"]
-        assert answer.json["status"] is True
-        assert isinstance(nzo_id, str)
-        return nzo_id
-
-    return add
-
-
-def misfits(shape: Any, value: Any, where: str = "answer") -> list[str]:
-    """Return where *value* has not the fields and types of *shape*."""
-    if isinstance(shape, dict):
-        if not isinstance(value, dict):
-            return [f"{where} is no object"]
-        missing = [f"{where}.{key} is missing" for key in shape.keys() - value.keys()]
-        known = shape.keys() & value.keys()
-        return missing + [
-            fault for k in known for fault in misfits(shape[k], value[k], f"{where}.{k}")
-        ]
-    if isinstance(shape, list):
-        if not isinstance(value, list):
-            return [f"{where} is no list"]
-        return [fault for each in value for s in shape for fault in misfits(s, each, f"{where}[]")]
-    kind = "null" if value is None else type(value).__name__
-    # What was null when it was captured may be a text at another time.
-    return [] if kind == shape or (shape == "null" and kind == "str") else [f"{where}: {kind}"]
 
 
 # Shapes ----------------------------------------------------------------------------------------
@@ -169,7 +124,7 @@ def test_adding_and_deleting_answer_as_sabnzbd_does(
 
 
 @pytest.mark.parametrize("field", ["name", "nzbfile"])
-def test_a_file_is_taken_from_either_field(api: Client, ask: Ask, post: Post, field: str) -> None:
+def test_a_file_is_taken_from_either_field(api: Client, ask: Ask, show: Post, field: str) -> None:
     answer = api.post(
         "/",
         data={
@@ -177,7 +132,7 @@ def test_a_file_is_taken_from_either_field(api: Client, ask: Ask, post: Post, fi
             "apikey": API_KEY,
             "cat": "movies",
             "priority": "1",
-            field: (io.BytesIO(gzip.compress(post.nzb)), "A.Film.nzb.gz"),
+            field: (io.BytesIO(gzip.compress(show.nzb)), "A.Film.nzb.gz"),
         },
     )
     assert answer.json is not None
@@ -225,13 +180,13 @@ def test_a_release_that_is_added_again_gets_another_id(add: Callable[..., str]) 
 
 
 def test_an_upload_has_a_largest_size(
-    queue: Queue, setup: Setup, around: Surroundings, keys: Keys, post: Post
+    queue: Queue, setup: Setup, around: Surroundings, keys: Keys, show: Post
 ) -> None:
     api = Client(SabnzbdApi(queue, setup, around, keys, request_bytes=1_000))
     answer = api.post(
         "/",
         query_string={"mode": "addfile", "apikey": API_KEY},
-        data={"name": (io.BytesIO(post.nzb), "a.nzb")},
+        data={"name": (io.BytesIO(show.nzb), "a.nzb")},
     )
     assert answer.status_code == 413
     assert answer.json is not None
@@ -239,7 +194,7 @@ def test_an_upload_has_a_largest_size(
 
 
 def test_a_full_disk_is_told_and_no_failure_of_the_release(
-    api: Client, store: JobStore, post: Post, monkeypatch: pytest.MonkeyPatch
+    api: Client, store: JobStore, show: Post, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def full(*_: object, **__: object) -> None:
         raise StorageFull("the disk that holds the library is full")
@@ -248,7 +203,7 @@ def test_a_full_disk_is_told_and_no_failure_of_the_release(
     answer = api.post(
         "/",
         query_string={"mode": "addfile", "apikey": API_KEY},
-        data={"name": (io.BytesIO(post.nzb), "a.nzb")},
+        data={"name": (io.BytesIO(show.nzb), "a.nzb")},
     )
     assert answer.status_code == 200
     assert answer.json == {"status": False, "error": "the disk that holds the library is full"}
@@ -292,11 +247,11 @@ def test_the_key_may_come_as_header_parameter_form_field_or_login(api: Client) -
         assert answer.json == {"categories": ["*", "movies", "tv", "uncategorized"]}
 
 
-def test_the_key_for_adding_adds_and_does_nothing_else(api: Client, post: Post) -> None:
+def test_the_key_for_adding_adds_and_does_nothing_else(api: Client, show: Post) -> None:
     answer = api.post(
         "/",
         query_string={"mode": "addfile", "apikey": NZB_KEY},
-        data={"name": (io.BytesIO(post.nzb), "a.nzb")},
+        data={"name": (io.BytesIO(show.nzb), "a.nzb")},
     )
     assert answer.json is not None
     assert answer.json["status"] is True
