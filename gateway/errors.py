@@ -41,6 +41,12 @@ class NotInLibrary(GatewayError):
     http_status = 404
 
 
+class NotOnDisk(GatewayError):
+    """A file that was downloaded is not on the disk any more, or not as it was."""
+
+    http_status = 503
+
+
 class ProviderError(GatewayError):
     """A provider did not serve us. Says nothing about the article: *unknown*, never *missing*."""
 

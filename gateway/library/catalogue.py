@@ -12,6 +12,7 @@ import weakref
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import replace
 from functools import partial
+from pathlib import Path
 from typing import Any
 
 import sqlalchemy as sa
@@ -23,10 +24,11 @@ from gateway.library.database import Database
 from gateway.library.entries import FileEntry, Folder, NewRelease, Release
 from gateway.library.offsets import LearnedOffsets
 from gateway.library.publishing import is_taken, publish
-from gateway.library.schema import file_numbers, files, posted_files, releases
+from gateway.library.schema import disk_files, file_numbers, files, posted_files, releases
 from gateway.nzb.extents import PartTable, Run
-from gateway.streams.decrypt import CipheredLayout, FileLayout
+from gateway.streams.decrypt import CipheredLayout
 from gateway.streams.layout import Layout
+from gateway.streams.on_disk import DiskFile, FileLayout
 
 _PAGE = 1000  # releases read at once; between pages no transaction is open
 
@@ -233,10 +235,14 @@ class Library:
         """
         with self._database.read() as tx:
             row = tx.execute(
-                sa.select(files.c.release_id, files.c.runs).where(files.c.id == file_id)
+                sa.select(files.c.release_id, files.c.runs, files.c.size, disk_files.c.path)
+                .outerjoin(disk_files, disk_files.c.file_id == files.c.id)
+                .where(files.c.id == file_id)
             ).one_or_none()
             if row is None:
                 raise NotInLibrary(f"no file has the id {file_id!r} (any more)")
+            if row.path is not None:
+                return DiskFile(Path(row.path), row.size)
             stretches = packing.unpack_stretches(row.runs)
             ordinals = {run.posted for one in stretches for run in one.runs}
             ids = self._posted_ids(tx, row.release_id, ordinals)

@@ -15,7 +15,7 @@ from gateway.errors import StorageError
 from gateway.library.database import Database
 from gateway.library.entries import FileEntry, Release
 from gateway.library.health import FileHealth, Findings, Health, Round, pack_holes, unpack_holes
-from gateway.library.schema import check_rounds, checks, files, releases
+from gateway.library.schema import check_rounds, checks, disk_files, files, releases
 
 _AT_ONCE = 500  # ids in one statement: SQLite takes some 30,000, older ones 999
 
@@ -38,11 +38,13 @@ _columns = (
     checks.c.unknown,
     checks.c.reason,
     checks.c.holes,
+    disk_files.c.path.is_not(None).label("on_disk"),
 )
 _known = (
     sa.select(*_columns)
     .join_from(checks, files, checks.c.file_id == files.c.id)
     .join(releases, files.c.release_id == releases.c.id)
+    .outerjoin(disk_files, disk_files.c.file_id == files.c.id)
 )
 _round_columns = (
     check_rounds.c.id,
@@ -178,4 +180,5 @@ def _health(row: Any) -> FileHealth:
         row.unknown,
         row.reason,
         holes,
+        bool(row.on_disk),
     )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import enum
 from dataclasses import dataclass, field
+from pathlib import Path
 
 from gateway.nzb.archive import Stretch
 from gateway.nzb.extents import PartTable, Run
@@ -29,8 +30,9 @@ class NewPosted:
 class NewFile:
     """A file that is to be published, which is *runs* put together, then *stretches*.
 
-    They number the release's `posted` from 0. *folder* is "" or "a/b" within the release;
-    *modified*, in seconds since 1970, is the release's time of creation if None.
+    They number the release's `posted` from 0. Or it lies on the disk, at *disk*. *folder* is "" or
+    "a/b" within the release; *modified*, in seconds since 1970, is the release's time of creation
+    if None.
     """
 
     name: str
@@ -39,6 +41,7 @@ class NewFile:
     folder: str = ""
     modified: float | None = None
     stretches: tuple[Stretch, ...] = ()
+    disk: Path | None = None
 
 
 @dataclass(frozen=True, slots=True)

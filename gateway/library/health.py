@@ -68,6 +68,7 @@ class FileHealth:
     *verdict*, *missing* and *holes* are what the check of *decided_at* found; *unknown* and
     *reason* say what the latest, of *checked_at*, could not find out. Times are seconds since
     1970; *checked_at* 0: never checked, *decided_at* None: no check has led to a verdict.
+    *on_disk*: it was downloaded, and counts as one article.
     """
 
     file: FileEntry
@@ -79,6 +80,7 @@ class FileHealth:
     unknown: int
     reason: str
     holes: tuple[Hole, ...]
+    on_disk: bool = False
 
     @property
     def health(self) -> Health:
@@ -110,6 +112,8 @@ class FileHealth:
 
     def in_words(self) -> str:
         """Say what is known in one sentence, with its numbers."""
+        if self.on_disk and self.health is not Health.UNKNOWN:
+            return "on the disk" if self.health is Health.HEALTHY else "not on the disk any more"
         articles = f"{self.articles:,} {'article' if self.articles == 1 else 'articles'}"
         match self.health:
             case Health.HEALTHY:

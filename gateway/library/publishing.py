@@ -13,7 +13,7 @@ from sqlalchemy.engine import Connection
 from gateway.library import packing
 from gateway.library.entries import NewFile, NewRelease, Release
 from gateway.library.links import make_links
-from gateway.library.schema import checks, file_numbers, files, posted_files, releases
+from gateway.library.schema import checks, disk_files, file_numbers, files, posted_files, releases
 from gateway.nzb.archive import Stretch
 from gateway.nzb.names import numbered, safe_name, safe_path
 from gateway.nzb.stretches import check, merged
@@ -51,12 +51,20 @@ def publish(tx: Connection, new: NewRelease) -> Release:
     if posted_rows:
         tx.execute(sa.insert(posted_files), posted_rows)
     sizes = [posted.table.size for posted in new.posted]
+    placed = list(_placed(new.files))
     file_rows = [
         _file_row(release_id, new.created, folder, file_name, file, sizes)
-        for folder, file_name, file in _placed(new.files)
+        for folder, file_name, file in placed
     ]
     if file_rows:
         tx.execute(sa.insert(files), file_rows)
+        on_disk = [
+            {"file_id": row["id"], "path": str(file.disk)}
+            for row, (_, _, file) in zip(file_rows, placed, strict=True)
+            if file.disk is not None
+        ]
+        if on_disk:
+            tx.execute(sa.insert(disk_files), on_disk)
         # Never checked yet: the first in the order of checks.
         new_ids = sa.select(files.c.id).where(files.c.release_id == release_id)
         in_order = new_ids.order_by(files.c.folder, files.c.name)
@@ -107,7 +115,7 @@ def _placed(new: Iterable[NewFile]) -> Iterator[tuple[str, str, NewFile]]:
 def _file_row(
     release_id: int, created: float, folder: str, name: str, file: NewFile, sizes: Sequence[int]
 ) -> dict[str, object]:
-    stretches = _stretches(file, sizes)
+    stretches = () if file.disk is not None else _stretches(file, sizes)
     file_id = secrets.token_hex(16)
     tag = hashlib.sha256(f"{file_id} {file.size} {created}".encode()).hexdigest()[:32]
     return {

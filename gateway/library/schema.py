@@ -28,7 +28,7 @@ from sqlalchemy import (
     text,
 )
 
-REVISION = "0005"
+REVISION = "0006"
 """The schema that this program works with: the newest of `migrations/versions`."""
 
 metadata = MetaData(
@@ -83,6 +83,14 @@ files = Table(
     Column("etag", Text, nullable=False),
     Column("runs", LargeBinary, nullable=False),
     UniqueConstraint("release_id", "folder", "name"),
+)
+
+# Where files lie that were downloaded; they have no runs.
+disk_files = Table(
+    "disk_files",
+    metadata,
+    Column("file_id", Text, ForeignKey("files.id", ondelete="CASCADE"), primary_key=True),
+    Column("path", Text, nullable=False),
 )
 
 # Players that name a film by a number get this one. Never used again, as the id is not.

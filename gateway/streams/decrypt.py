@@ -96,10 +96,6 @@ class CipheredLayout:
         return self.carrier.article(posted, index)
 
 
-FileLayout = Layout | CipheredLayout
-"""Where the bytes of a file lie, be it encrypted or not."""
-
-
 class DecryptingStream(ViewReader):
     """What *carrier* shows, decrypted: a stream like a `FileStream`, and open for as long."""
 

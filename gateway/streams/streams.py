@@ -9,13 +9,14 @@ from dataclasses import replace
 from gateway.errors import NoCapacity
 from gateway.streams.budget import Budget
 from gateway.streams.cache import CachedSource
-from gateway.streams.decrypt import CipheredLayout, DecryptingStream, FileLayout
+from gateway.streams.decrypt import CipheredLayout, DecryptingStream
 from gateway.streams.file_stream import FileStream, StreamInfo
 from gateway.streams.layout import Layout
+from gateway.streams.on_disk import DiskFile, DiskStream, FileLayout
 from gateway.streams.source import Articles
 from gateway.usenet.workload import Reservation, current, new_stream
 
-Stream = FileStream | DecryptingStream
+Stream = FileStream | DecryptingStream | DiskStream
 
 
 class Streams:
@@ -45,7 +46,7 @@ class Streams:
         self._connections = connections
         self._lock = threading.Lock()
         # What is open, in the order of opening: what reads articles, and what readers have.
-        self._open: dict[FileStream, Stream] = {}
+        self._open: dict[FileStream | DiskStream, Stream] = {}
         self._closed = False
 
     def open(
@@ -57,17 +58,21 @@ class Streams:
         name: str = "",
     ) -> Stream:
         """Return a stream of *layout* at position 0; the caller closes it. Fetches nothing.
-
         *stop* is where the range ends that is asked for (None: the file). The stream keeps
         *reservation*, or else the one in force here, or else one of a viewer; where that names
-        no stream yet, it gets an id of its own. Raises NoCapacity after `close`.
+        no stream yet, it gets an id of its own. Raises NoCapacity after `close`,
+        and NotOnDisk.
         """
         asker = reservation or current() or new_stream()
         if not asker.stream:
             asker = replace(asker, stream=new_stream().stream)
-        if isinstance(layout, CipheredLayout):
-            reader = self._reader(layout.carrier, layout.carried(stop), asker, name)
-            stream: Stream = DecryptingStream(layout, reader, stop=stop)
+        reader: FileStream | DiskStream
+        if isinstance(layout, DiskFile):
+            stream: Stream
+            stream = reader = DiskStream(layout, asker, stop=stop, name=name, on_close=self._forget)
+        elif isinstance(layout, CipheredLayout):
+            reader = carrier = self._reader(layout.carrier, layout.carried(stop), asker, name)
+            stream = DecryptingStream(layout, carrier, stop=stop)
         else:
             stream = reader = self._reader(layout, stop, asker, name)
         with self._lock:
@@ -106,6 +111,6 @@ class Streams:
         for stream in streams:
             stream.close()
 
-    def _forget(self, reader: FileStream) -> None:
+    def _forget(self, reader: FileStream | DiskStream) -> None:
         with self._lock:
             self._open.pop(reader, None)

@@ -12,7 +12,7 @@ from gateway.http.wsgi import Chunk
 from gateway.leases.lease import Pool
 from gateway.library.entries import FileEntry
 from gateway.nzb.media_types import media_type
-from gateway.streams.decrypt import FileLayout
+from gateway.streams.on_disk import FileLayout
 from gateway.vod.film import FIRST_ID, Film
 from gateway.vod.sources import Reader, Source
 from gateway.vod.users import VodUser

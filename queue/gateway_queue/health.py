@@ -11,9 +11,12 @@ from collections.abc import Callable, Iterator, Sequence
 from itertools import islice
 from typing import Protocol
 
+from gateway.errors import NotOnDisk
 from gateway.library.health import Findings, holes
 from gateway.nzb.extents import Part
-from gateway.streams.decrypt import FileLayout
+from gateway.streams.decrypt import CipheredLayout
+from gateway.streams.layout import Layout
+from gateway.streams.on_disk import DiskFile, FileLayout
 from gateway.usenet.articles import Verdict
 from gateway.usenet.workload import Reservation, Workload, scope
 from gateway_queue.ticket import Ticket
@@ -69,6 +72,8 @@ class Examiner:
         the rest is not asked for and counts as unknown. Raises LetGo within a fraction of a
         second once *ticket* is cancelled.
         """
+        if isinstance(layout, DiskFile):
+            return _on_disk(layout)
         spans = layout.touched()
         total = sum(len(span) for _, span in spans)
         progress(0, total)
@@ -77,7 +82,7 @@ class Examiner:
 
     def _examine(
         self,
-        layout: FileLayout,
+        layout: Layout | CipheredLayout,
         places: Iterator[Place],
         total: int,
         ticket: Ticket,
@@ -124,6 +129,18 @@ class Examiner:
         if self._providers == 1:
             return "the provider did not answer"
         return f"not all {self._providers} providers answered"
+
+
+def _on_disk(file: DiskFile) -> Findings:
+    """Return whether *file*, which counts as one article, is there."""
+    try:
+        file.check()
+    except NotOnDisk as exc:
+        if not file.path.parent.is_dir():
+            # A disk that is not mounted says nothing of what is on it.
+            return Findings(1, unknown=1, reason=str(exc))
+        return Findings(1, missing=1)
+    return Findings(1)
 
 
 def _places(spans: Sequence[tuple[int, range]]) -> Iterator[Place]:

@@ -20,7 +20,7 @@ import pytest
 from gateway.demo import NewsServer, Post, Shape, make_post
 from gateway.library.catalogue import Library
 from gateway.library.database import Database
-from gateway.streams.decrypt import FileLayout
+from gateway.streams.on_disk import FileLayout
 from gateway.streams.streams import Streams
 from gateway.usenet.client import Account, UsenetClient
 from gateway.usenet.policy import Policy

@@ -231,6 +231,7 @@ def test_the_next_file_to_check_is_found_in_an_index_and_sorted_by_nothing_else(
         "SEARCH checks USING INDEX ix_checks_checked_at (checked_at<?)",
         "SEARCH files USING INDEX sqlite_autoindex_files_1 (id=?)",
         "SEARCH releases USING INTEGER PRIMARY KEY (rowid=?)",
+        "SEARCH disk_files USING INDEX sqlite_autoindex_disk_files_1 (file_id=?) LEFT-JOIN",
     ]
     assert count == ["SEARCH checks USING COVERING INDEX ix_checks_checked_at (checked_at<?)"]
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable
 from itertools import pairwise
+from pathlib import Path
 
 import pytest
 
@@ -15,6 +16,7 @@ from gateway.library.entries import Release
 from gateway.library.health import Findings, Health, Hole
 from gateway.nzb.extents import PartTable, Run
 from gateway.streams.layout import Layout
+from gateway.streams.on_disk import DiskFile
 from gateway.usenet.client import UsenetClient
 from gateway.usenet.workload import Workload
 from gateway_queue.health import Examiner
@@ -195,3 +197,21 @@ def test_a_check_that_is_to_be_left_is_left_at_once(
     assert ended.wait(2)
     thread.join()
     server.release()
+
+
+def test_a_file_on_the_disk_is_healthy_while_it_is_there(
+    examiner: Examiner, tmp_path: Path
+) -> None:
+    path = tmp_path / "Film" / "film.mkv"
+    path.parent.mkdir()
+    path.write_bytes(b"the film")
+
+    def health(size: int = 8) -> Health:
+        return examiner.examine(DiskFile(path, size), Ticket(), lambda *_: None).health
+
+    assert health() is Health.HEALTHY
+    assert health(size=9) is Health.FAILED
+    path.unlink()
+    assert health() is Health.FAILED
+    path.parent.rmdir()
+    assert health() is Health.UNKNOWN, "the disk may not be mounted"

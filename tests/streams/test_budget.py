@@ -21,7 +21,7 @@ from hypothesis.stateful import (
 
 from gateway.errors import ArticleMissing
 from gateway.streams.budget import Account, Budget
-from gateway.streams.decrypt import FileLayout
+from gateway.streams.on_disk import FileLayout
 from gateway.streams.streams import Stream, Streams
 
 if TYPE_CHECKING:

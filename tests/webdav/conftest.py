@@ -31,7 +31,7 @@ from gateway.library.database import Database
 from gateway.library.entries import NewFile, NewPosted, NewRelease
 from gateway.library.ports import QueuedDocument
 from gateway.nzb.extents import PartTable, Run
-from gateway.streams.decrypt import FileLayout
+from gateway.streams.on_disk import FileLayout
 from gateway_webdav.face import make_webdav_app
 
 CREATED = 1_788_265_815.75  # 2026-09-01T12:30:15Z

@@ -15,7 +15,7 @@ from typing import Protocol, TypeAlias
 from gateway.library.entries import FileEntry, Release
 from gateway.library.entries import Folder as Content
 from gateway.nzb.media_types import media_type
-from gateway.streams.decrypt import FileLayout
+from gateway.streams.on_disk import FileLayout
 
 
 class Reader(Protocol):

@@ -27,7 +27,7 @@ from gateway.leases.lease import LeaseStore
 from gateway.leases.memory import MemoryLeases
 from gateway.leases.redis import RedisLeases
 from gateway.library.entries import FileEntry
-from gateway.streams.decrypt import FileLayout
+from gateway.streams.on_disk import FileLayout
 from gateway.vod.own_source import Catalogue, StreamOpener
 from gateway.vod.profiles import Profile
 from gateway.vod.reading import Evidence
