@@ -150,7 +150,7 @@ class Gateway:
             # A worker that waits for a silent provider ends when the connections do.
             after_usenet.callback(self.processor.stop, 1.0)
             self.queue = QueueDoor(
-                settings, self.keys, store, self.processor, usenet, accounts, folders, stack
+                settings, self.keys, store, self.processor, usenet, accounts, categories, stack
             )
             self.jobs = self.queue.jobs
             dav = make_webdav_app(

@@ -49,8 +49,7 @@ def show(settings: Settings, out: TextIO, wait: Callable[[], object]) -> None:
         nzb.write_bytes(post.nzb)
         with Gateway(_settings(settings, Path(folder), news)) as gateway:
             client = ApiClient(settings.host, gateway.server.port, gateway.keys.api_key)
-            storage = _import(client, nzb)
-            path = f"{storage.removeprefix(str(settings.mount_dir))}/{CLIP_NAME}"
+            path = f"/content/{_CATEGORY}/{_import(client, nzb)}/{CLIP_NAME}"
             print(explain(_doors(gateway, path, nzb)), file=out, flush=True)
             wait()
             print("\nstopping", file=out, flush=True)
@@ -156,14 +155,14 @@ def _settings(settings: Settings, folder: Path, news: NewsServer) -> Settings:
 
 
 def _import(client: ApiClient, nzb: Path) -> str:
-    """Add *nzb* as anybody would; return the folder of its release when it is there."""
+    """Add *nzb* as anybody would; return the name of its release when it is there."""
     nzo_id = client.add(nzb, _CATEGORY)
     pause = threading.Event()
     for _ in range(int(_IMPORT_S * 10)):
         for slot in client.listing(5).history:
             if slot["nzo_id"] == nzo_id:
                 if slot["status"] == "Completed":
-                    return str(slot["storage"])
+                    return str(slot["name"])
                 raise ImportFailed(f"the demo's own clip failed: {slot['fail_message']}")
         pause.wait(0.1)
     raise GatewayError(f"the demo's own clip was not imported within {_IMPORT_S:g} s")

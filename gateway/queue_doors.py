@@ -9,6 +9,7 @@ from importlib.metadata import version
 from gateway.keys import Keys as OwnKeys
 from gateway.settings import Settings
 from gateway.usenet.client import Account, UsenetClient
+from gateway_queue.category import CategoryRules, Links
 from gateway_queue.fetching import Fetcher
 from gateway_queue.grabber import Grabber
 from gateway_queue.grabs import Grabs
@@ -25,7 +26,7 @@ from gateway_queue.traffic import Traffic
 class QueueDoor:
     """The queue for everybody who is no worker: `jobs`, and `api`, SABnzbd's, over it.
 
-    *folders* has the folder of each category. What it starts ends with *stack*.
+    *categories* are those that exist. What it starts ends with *stack*.
     """
 
     def __init__(
@@ -36,7 +37,7 @@ class QueueDoor:
         processor: Processor,
         usenet: UsenetClient,
         accounts: Sequence[Account],
-        folders: Mapping[str, str],
+        categories: Mapping[str, CategoryRules],
         stack: ExitStack,
     ) -> None:
         warnings = RecentWarnings()
@@ -56,7 +57,8 @@ class QueueDoor:
             Setup(
                 settings.mount_dir,
                 settings.data_dir,
-                folders,
+                {name: rules.folder for name, rules in categories.items()},
+                [name for name, rules in categories.items() if rules.links is Links.NONE],
                 ignores_history_limit=settings.ignore_history_limit,
             ),
             Surroundings(servers, self._traffic, warnings, settings.drop_dir),

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from importlib.resources import files
 from pathlib import Path, PurePosixPath
@@ -28,25 +28,33 @@ class Setup:
 
     *mount_dir* is where the clients see the WebDAV tree mounted; *data_dir* is where our own
     files lie; *categories* are those that exist, by name, with the folder that each has in
-    `content`; *default_category* takes the rest. *ignores_history_limit*: an *arr is shown all of
-    the history, however little it asks for.
+    `content` and in `completed-symlinks`; those in *unlinked* have none in the latter;
+    *default_category* takes the rest. *ignores_history_limit*: an *arr is shown all of the
+    history, however little it asks for.
     """
 
     mount_dir: PurePosixPath
     data_dir: Path
     categories: Mapping[str, str]
+    unlinked: Collection[str] = ()
     default_category: str = "uncategorized"
     ignores_history_limit: bool = True
     started: float = field(default_factory=time.time)
 
     @property
     def complete_dir(self) -> str:
-        """Return the folder below which every release appears, as the clients see it."""
-        return str(self.mount_dir / "content")
+        """Return the folder in which an *arr finds what was imported, as the clients see it."""
+        return str(self.mount_dir / "completed-symlinks")
 
     def storage(self, category: str, name: str) -> str:
-        """Return the folder of one release, as the clients see it."""
-        return str(self.mount_dir / "content" / self.folder(category) / name)
+        """Return the folder of one job, as the clients see it."""
+        tree = "content" if category in self.unlinked else "completed-symlinks"
+        return str(self.mount_dir / tree / self.folder(category) / name)
+
+    def below_complete_dir(self, category: str) -> str:
+        """Return where jobs of *category* are, from `complete_dir`; absolute if not below it."""
+        folder = self.folder(category)
+        return str(self.mount_dir / "content" / folder) if category in self.unlinked else folder
 
     def folder(self, category: str) -> str:
         """Return the folder of *category* in `content`: one that was once set has its name."""
@@ -86,9 +94,10 @@ def config(
     misc = cast("Answer", whole["misc"])
     misc["complete_dir"] = setup.complete_dir
     misc["download_dir"] = str(setup.data_dir)
-    whole["categories"] = [_category("*", 0, setup.folder(setup.default_category))] + [
-        _category(name, order, folder)
-        for order, (name, folder) in enumerate(setup.categories.items(), start=1)
+    default = _category("*", 0, setup.below_complete_dir(setup.default_category))
+    whole["categories"] = [default] + [
+        _category(name, order, setup.below_complete_dir(name))
+        for order, name in enumerate(setup.categories, start=1)
     ]
     whole["servers"] = [server.as_configured() for server in servers]
     whole["sorters"] = []

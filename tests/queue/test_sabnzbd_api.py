@@ -99,7 +99,7 @@ def test_the_history_and_its_slots_have_all_fields_and_no_others(
     good, bad = slots[done], slots[failed]
     assert (good["status"], good["name"], good["category"]) == ("Completed", JOB, "tv")
     assert (good["bytes"], good["size"]) == (len(film), "488 KB")
-    assert good["storage"] == f"/mnt/gateway/content/series/{JOB}"
+    assert good["storage"] == f"/mnt/gateway/completed-symlinks/series/{JOB}"
     assert PurePosixPath(good["storage"]).name == good["name"]
     assert library.release("series", JOB) is not None
     assert (bad["status"], bad["storage"]) == ("Failed", "")
@@ -270,9 +270,10 @@ def test_no_answer_holds_a_key_or_a_password(ask: Ask) -> None:
 
 
 def test_sonarrs_test_finds_what_it_looks_for(ask: Ask) -> None:
+    complete_dir = "/mnt/gateway/completed-symlinks"
     config = ask("get_config")["config"]
     misc = config["misc"]
-    assert misc["complete_dir"] == "/mnt/gateway/content"
+    assert misc["complete_dir"] == complete_dir
     assert [misc[f"enable_{kind}_sorting"] for kind in ("tv", "movie", "date")] == [0, 0, 0]
     assert [misc[f"{kind}_categories"] for kind in ("tv", "movie", "date")] == [[], [], []]
     assert (misc["pre_check"], misc["history_retention"]) == (0, "0")
@@ -282,13 +283,27 @@ def test_sonarrs_test_finds_what_it_looks_for(ask: Ask) -> None:
     assert folders == ["uncategorized", "movies", "series", "uncategorized"]
     assert [server["name"] for server in config["servers"]] == ["provider-1"]
     assert config["sorters"] == []
-    assert ask("fullstatus", skip_dashboard=1)["status"]["completedir"] == "/mnt/gateway/content"
+    assert ask("fullstatus", skip_dashboard=1)["status"]["completedir"] == complete_dir
+
+
+def test_a_category_without_links_is_found_where_its_files_are(
+    queue: Queue, setup: Setup, around: Surroundings, keys: Keys
+) -> None:
+    unlinked = Setup(setup.mount_dir, setup.data_dir, setup.categories, unlinked=["tv"])
+    api = Client(SabnzbdApi(queue, unlinked, around, keys))
+    asked = {"mode": "get_config", "section": "categories", "apikey": API_KEY}
+    answer = api.get("/", query_string=asked).json
+    assert answer is not None
+    folders = {one["name"]: one["dir"] for one in answer["config"]["categories"]}
+    assert folders["tv"] == "/mnt/gateway/content/series"
+    assert folders["movies"] == "movies"
+    assert unlinked.storage("tv", JOB) == f"/mnt/gateway/content/series/{JOB}"
 
 
 def test_the_configuration_can_be_asked_for_in_parts(ask: Ask) -> None:
     assert list(ask("get_config", section="misc")["config"]) == ["misc"]
     assert ask("get_config", section="misc", keyword="complete_dir") == {
-        "config": {"misc": {"complete_dir": "/mnt/gateway/content"}}
+        "config": {"misc": {"complete_dir": "/mnt/gateway/completed-symlinks"}}
     }
     assert ask("get_config", section="unknown") == {"config": {}}
 
