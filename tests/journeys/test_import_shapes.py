@@ -1,0 +1,339 @@
+"""Every shape that posts come in: made by real programs, imported, and read back to the byte.
+
+Of each shape: posted to a news server, added through SABnzbd's API, found in the WebDAV tree under
+the names that it should have, and read there whole and from a hundred places.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import http.client
+import json
+import random
+import shutil
+import subprocess
+import tempfile
+from base64 import b64encode
+from collections.abc import Callable, Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing, contextmanager
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import Any
+from urllib.parse import quote, unquote
+from xml.etree import ElementTree as ET
+
+import pytest
+import rar_writer
+import seven_zip
+from gateway_process import (
+    API_KEY,
+    PASSWORD,
+    USER,
+    GatewayProcess,
+    provider_settings,
+    running_gateway,
+)
+from inn2 import running_inn
+from rar_writer import Entry, Options
+from stored_archives import Named, cut
+
+from gateway.demo import NewsServer, Post, make_posts
+
+PART = 20_000
+VOLUME = 190_000
+RANGES = 100
+SECRET = "a secret / of the tests {2026}"
+FILM = b"\x1a\x45\xdf\xa3" + random.Random(1).randbytes(1_000_001)
+SUBTITLES = "1\n00:00:01,000 --> 00:00:02,000\nGrüße\n".encode() * 30
+INNER: Named = [("Some.Film.2026.mkv", FILM), ("Subs/Some.Film.2026.en.srt", SUBTITLES)]
+ENTRIES = [Entry(*one) for one in INNER]
+
+
+@dataclass(frozen=True)
+class Shape:
+    """How a post is made, in an empty folder, and what is to be shown of it."""
+
+    files: Callable[[Path], Named]
+    shown: Mapping[str, bytes]
+    password: str | None = None
+    shuffle: bool = False
+    disguise: bool = False
+    par2: bool = False
+
+    def post(self, name: str, folder: Path) -> Post:
+        files = self.files(folder)
+        rng = random.Random(name)
+        if self.par2:
+            files += par2(files, folder / "par2")
+        if self.shuffle:
+            rng.shuffle(files)
+        if self.disguise:
+            files = [(f"{rng.getrandbits(128):032x}", data) for _, data in files]
+        return make_posts(
+            dict(files), part_size=PART, message_id=f"{{random}}.{len(name)}@{rng.random()}"
+        )
+
+
+def par2(files: Named, folder: Path) -> Named:
+    folder.mkdir()
+    for name, data in files:
+        (folder / name).write_bytes(data)
+    command = ["par2", "create", "-q", "-q", "-s20000", "-r5", "Some.Film.par2"]
+    subprocess.run(
+        [*command, *(name for name, _ in files)],
+        cwd=folder,
+        check=True,
+        capture_output=True,
+        timeout=60,
+    )
+    return [(path.name, path.read_bytes()) for path in sorted(folder.glob("*.par2"))]
+
+
+def zipped(*switches: str, files: Named = INNER, name: str = "film.7z") -> Callable[[Path], Named]:
+    """Return what has 7-Zip make archives of *files*."""
+
+    def make(folder: Path) -> Named:
+        (folder / "in").mkdir()
+        for path, data in files:
+            target = folder / "in" / path
+            target.parent.mkdir(exist_ok=True)
+            target.write_bytes(data)
+        seven_zip.run("a", *switches, folder / name, ".", cwd=folder / "in")
+        return [(path.name, path.read_bytes()) for path in sorted(folder.glob(f"{name}*"))]
+
+    return make
+
+
+def made(files: Named) -> Callable[[Path], Named]:
+    return lambda _: list(files)
+
+
+def rar4(**options: Any) -> Callable[[Path], Named]:
+    return made(rar_writer.rar4(ENTRIES, Options(**options)))
+
+
+def rar5(**options: Any) -> Callable[[Path], Named]:
+    return made(rar_writer.rar5(ENTRIES, Options(**options)))
+
+
+COPY = ("-mx=0", "-m0=Copy")
+LOCKED = f"-p{SECRET}"
+BOTH = dict(INNER)
+EPISODES = {f"Some.Show.S01E0{n}.mkv": FILM[: 250_000 + n] for n in range(1, 4)}
+PIECES = {"volume_size": VOLUME}
+TWO_SETS = [
+    *rar_writer.rar5([Entry(*one) for one in list(EPISODES.items())[:1]], Options(90_000), "one"),
+    *rar_writer.rar4([Entry(*one) for one in list(EPISODES.items())[1:2]], Options(90_000), "two"),
+    *cut("three.mkv", EPISODES["Some.Show.S01E03.mkv"], 90_000),
+]
+LONE = [("c0ffee00c0ffee00c0ffee00c0ffee00.mkv", FILM)]
+
+SHAPES: dict[str, Shape] = {
+    "plain": Shape(made([INNER[0], ("Some.Film.2026.srt", SUBTITLES)]),
+                   {"Some.Film.2026.mkv": FILM, "Some.Film.2026.srt": SUBTITLES}),
+    "plain disguised": Shape(made(INNER[:1]), {"{job}.mkv": FILM}, disguise=True),
+    "rar4": Shape(rar4(), BOTH),
+    "rar4 old names": Shape(rar4(**PIECES, old_names=True), BOTH, shuffle=True),
+    "rar4 new names": Shape(rar4(**PIECES), BOTH, shuffle=True),
+    "rar4 useless names": Shape(rar4(**PIECES), BOTH, shuffle=True, disguise=True),
+    "rar4 data encrypted": Shape(rar4(**PIECES, password="rar4 secret"), BOTH, "rar4 secret"),
+    "rar4 headers encrypted": Shape(
+        rar4(**PIECES, password="rar4 secret", encrypt_headers=True), BOTH, "rar4 secret"),
+    "rar5": Shape(rar5(), BOTH),
+    "rar5 old names": Shape(rar5(**PIECES, old_names=True), BOTH),
+    "rar5 new names": Shape(rar5(**PIECES), BOTH, shuffle=True),
+    "rar5 useless names": Shape(rar5(**PIECES), BOTH, shuffle=True, disguise=True),
+    "rar5 data encrypted": Shape(rar5(**PIECES, password=SECRET), BOTH, SECRET, shuffle=True),
+    "rar5 headers encrypted": Shape(
+        rar5(**PIECES, password=SECRET, encrypt_headers=True), BOTH, SECRET, True, True),
+    "rar disguised film": Shape(
+        made(rar_writer.rar5([Entry(*one) for one in LONE], Options(VOLUME))), {"{job}.mkv": FILM}),
+    "rar par2 names": Shape(rar4(**PIECES, old_names=True), BOTH, None, True, True, par2=True),
+    "7z": Shape(zipped(*COPY), BOTH),
+    "7z pieces": Shape(zipped(*COPY, f"-v{VOLUME}b"), BOTH, shuffle=True),
+    "7z pieces useless names": Shape(zipped(*COPY, f"-v{VOLUME}b"), BOTH, disguise=True),
+    "7z pieces par2 names": Shape(
+        zipped(*COPY, f"-v{VOLUME}b"), BOTH, None, True, True, par2=True),
+    "7z data encrypted": Shape(zipped(*COPY, LOCKED, f"-v{VOLUME}b"), BOTH, SECRET),
+    "7z headers encrypted": Shape(zipped(*COPY, LOCKED, "-mhe=on", f"-v{VOLUME}b"), BOTH, SECRET),
+    "zip": Shape(zipped("-tzip", "-mx=0", name="film.zip"), BOTH),
+    "zip pieces": Shape(zipped("-tzip", "-mx=0", f"-v{VOLUME}b", name="film.zip"), BOTH),
+    "rar in rar": Shape(
+        made(rar_writer.rar5([Entry(*one) for one in rar_writer.rar4(ENTRIES, Options(150_000))],
+                             Options(VOLUME))), BOTH),
+    "rar in encrypted 7z": Shape(
+        zipped(*COPY, LOCKED, "-mhe=on", f"-v{VOLUME}b",
+               files=rar_writer.rar5(ENTRIES, Options(150_000))), BOTH, SECRET),
+    "encrypted rar in 7z": Shape(
+        zipped(*COPY, files=rar_writer.rar5(ENTRIES, Options(150_000, SECRET))), BOTH, SECRET),
+    "mkv pieces": Shape(made(cut(*INNER[0], VOLUME)), dict(INNER[:1]), shuffle=True),
+    "mkv pieces par2 names": Shape(
+        made(cut(*INNER[0], VOLUME)), dict(INNER[:1]), None, True, True, par2=True),
+    "several sets": Shape(
+        made(TWO_SETS),
+        {**dict(list(EPISODES.items())[:2]), "three.mkv": EPISODES["Some.Show.S01E03.mkv"]},
+        shuffle=True),
+    "subtitles beside": Shape(
+        made([*rar_writer.rar5(ENTRIES[:1], Options(VOLUME)), ("Some.Film.2026.srt", SUBTITLES),
+              ("Some.Film.2026.nfo", b"a film"), ("Some.Film.2026.sfv", b"; sums")]),
+        {"Some.Film.2026.mkv": FILM, "Some.Film.2026.srt": SUBTITLES}),
+}  # fmt: skip
+ON_INN = ["plain", "rar4 old names", "rar5 headers encrypted", "7z pieces", "rar in encrypted 7z"]
+
+
+@dataclass(frozen=True)
+class Site:
+    """A gateway, and how often its news server has been asked for an article, if it tells."""
+
+    gateway: GatewayProcess
+    add: Callable[[Post], object]
+    bodies: Callable[[], int] | None
+
+
+@contextmanager
+def news_server(kind: str) -> Iterator[tuple[str, int, Callable[[Post], object], Any]]:
+    if kind == "demo":
+        with NewsServer() as server:
+            yield server.host, server.port, server.add, lambda: server.counts.commands["BODY"]
+        return
+    # pytest's own folders are closed to the user that INN runs as.
+    root = Path(tempfile.mkdtemp(prefix="inn2-"))
+    root.chmod(0o755)
+    try:
+        with running_inn(root / "inn") as inn:
+            yield inn.host, inn.port, lambda post: inn.feed([post]), None
+    finally:
+        shutil.rmtree(root)
+
+
+@contextmanager
+def running_site(kind: str, folder: Path) -> Iterator[Site]:
+    """One gateway for all shapes; it remembers no article, so that each one is asked for."""
+    with news_server(kind) as (host, port, add, bodies):
+        settings = {**provider_settings(host, port), "GATEWAY_ARTICLE_CACHE": "0"}
+        with running_gateway(folder / "data", settings) as gateway:
+            yield Site(gateway, add, bodies)
+
+
+@pytest.fixture(scope="module")
+def demo_site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
+    with running_site("demo", tmp_path_factory.mktemp("demo")) as site:
+        yield site
+
+
+@pytest.fixture(scope="module")
+def inn_site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
+    with running_site("inn2", tmp_path_factory.mktemp("inn2")) as site:
+        yield site
+
+
+class Dav:
+    """A client of the WebDAV tree with one connection."""
+
+    def __init__(self, gateway: GatewayProcess) -> None:
+        self.link = http.client.HTTPConnection("127.0.0.1", gateway.port, timeout=60)
+        login = b64encode(f"{USER}:{PASSWORD}".encode()).decode()
+        self._headers = {"Authorization": f"Basic {login}"}
+
+    def close(self) -> None:
+        self.link.close()
+
+    def ask(self, method: str, path: str, **headers: str) -> tuple[int, bytes]:
+        self.link.request(method, quote(path), headers={**self._headers, **headers})
+        answer = self.link.getresponse()
+        return answer.status, answer.read()
+
+    def tree(self, folder: str) -> dict[str, int]:
+        """Return the files below *folder*, which ends with "/", with their sizes."""
+        status, body = self.ask("PROPFIND", folder, Depth="1")
+        assert status == 207, body
+        found: dict[str, int] = {}
+        for entry in ET.fromstring(body).iter("{DAV:}response"):
+            path = unquote(entry.findtext("{DAV:}href") or "")
+            if path.rstrip("/") == folder.rstrip("/"):
+                continue
+            if entry.find(".//{DAV:}collection") is not None:
+                found |= self.tree(path)
+            else:
+                found[path] = int(entry.findtext(".//{DAV:}getcontentlength") or 0)
+        return found
+
+    def range(self, path: str, begin: int, end: int) -> bytes:
+        status, body = self.ask("GET", path, Range=f"bytes={begin}-{end - 1}")
+        assert status == 206, body
+        return body
+
+
+def add(gateway: GatewayProcess, nzb: bytes, job: str, password: str | None) -> dict[str, Any]:
+    """Add an NZB as Sonarr does, and return its slot of the history."""
+    boundary = "a-boundary-of-the-tests"
+    fields = {"mode": "addfile", "apikey": API_KEY, "output": "json", "cat": "movies"}
+    if password is not None:
+        fields["password"] = password
+    parts = [
+        f'--{boundary}\r\nContent-Disposition: form-data; name="{name}"\r\n\r\n{value}\r\n'
+        for name, value in fields.items()
+    ]
+    parts.append(
+        f'--{boundary}\r\nContent-Disposition: form-data; name="name"; filename="{job}.nzb"\r\n'
+        "Content-Type: application/x-nzb\r\n\r\n"
+    )
+    body = "".join(parts).encode() + nzb + f"\r\n--{boundary}--\r\n".encode()
+    kind = {"Content-Type": f"multipart/form-data; boundary={boundary}"}
+    answer = json.loads(gateway.ask("POST", "/api", body, kind).body)
+    assert answer["status"], answer
+    slot: dict[str, Any] = gateway.wait_for_history(answer["nzo_ids"][0])
+    return slot
+
+
+@pytest.mark.system("7zz|7z", "par2")
+@pytest.mark.parametrize("name", SHAPES)
+def test_every_shape_is_read_back_to_the_byte(demo_site: Site, name: str, tmp_path: Path) -> None:
+    shown(demo_site, name, tmp_path)
+
+
+@pytest.mark.system("innd", "nnrpd", "7zz|7z")
+@pytest.mark.parametrize("name", ON_INN)
+def test_shapes_on_a_server_that_others_wrote_too(
+    inn_site: Site, name: str, tmp_path: Path
+) -> None:
+    shown(inn_site, name, tmp_path)
+
+
+def shown(site: Site, name: str, folder: Path) -> None:
+    """Post the shape of this *name*, have it imported, and read it in every way."""
+    shape = SHAPES[name]
+    post = shape.post(name, folder)
+    site.add(post)
+    job = f"Job.2026.{name.title().replace(' ', '.')}.Made"
+
+    slot = add(site.gateway, post.nzb, job, shape.password)
+
+    assert slot["status"] == "Completed", slot["fail_message"]
+    root = f"/dav/content/movies/{job}/"
+    files = {root + path.format(job=job): data for path, data in shape.shown.items()}
+    with closing(Dav(site.gateway)) as dav:
+        assert dav.tree(root) == {path: len(data) for path, data in files.items()}
+        for path, data in files.items():
+            status, body = dav.ask("GET", path)
+            assert status == 200
+            assert hashlib.sha256(body).digest() == hashlib.sha256(data).digest()
+    path, data = max(files.items(), key=lambda file: len(file[1]))
+    begins = random.Random(name).sample(range(len(data)), RANGES)
+    if site.bodies:
+        before = site.bodies()
+        check(site.gateway, path, data, [(begin, begin + 1) for begin in begins[:25]])
+        # What is encrypted wants the block before, which may be in the article before.
+        assert site.bodies() - before <= 2 * 25, "a seek costs an article, and one more at most"
+    ranges = [(at, min(len(data), at + (16, 3_000, 30_000)[at % 3])) for at in begins]
+    with ThreadPoolExecutor(4) as pool:
+        quarters = [ranges[n::4] for n in range(4)]
+        list(pool.map(partial(check, site.gateway, path, data), quarters))
+
+
+def check(gateway: GatewayProcess, path: str, data: bytes, ranges: list[tuple[int, int]]) -> None:
+    with closing(Dav(gateway)) as dav:
+        for begin, end in ranges:
+            assert dav.range(path, begin, end) == data[begin:end]
