@@ -140,7 +140,8 @@ def running_inn(root: Path, groups: Iterable[str] = ("alt.binaries.test",)) -> I
             process.send_signal(signal.SIGTERM)
         for process in started:
             try:
-                process.wait(10)
+                # innd that has been fed does not end by itself, and nothing of it is kept.
+                process.wait(1)
             except subprocess.TimeoutExpired:
                 process.kill()
                 process.wait(10)
