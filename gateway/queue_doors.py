@@ -5,11 +5,14 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
 from importlib.metadata import version
+from pathlib import Path
 
+from gateway.errors import ConfigurationError
 from gateway.keys import Keys as OwnKeys
 from gateway.settings import Settings
 from gateway.usenet.client import Account, UsenetClient
 from gateway_queue.category import CategoryRules, Links
+from gateway_queue.drop_folder import DropFolder
 from gateway_queue.fetching import Fetcher
 from gateway_queue.grabber import Grabber
 from gateway_queue.grabs import Grabs
@@ -52,21 +55,38 @@ class QueueDoor:
         self.jobs = Queue(store, processor, grab=self._grabber.wake)
         by_name = {account.name: account for account in accounts}
         servers = tuple(SabServer(by_name[one.name], one) for one in usenet.source.providers)
+        setup = Setup(
+            settings.mount_dir,
+            settings.data_dir,
+            {name: rules.folder for name, rules in categories.items()},
+            [name for name, rules in categories.items() if rules.links is Links.NONE],
+            ignores_history_limit=settings.ignore_history_limit,
+        )
         self.api = SabnzbdApi(
             self.jobs,
-            Setup(
-                settings.mount_dir,
-                settings.data_dir,
-                {name: rules.folder for name, rules in categories.items()},
-                [name for name, rules in categories.items() if rules.links is Links.NONE],
-                ignores_history_limit=settings.ignore_history_limit,
-            ),
+            setup,
             Surroundings(servers, self._traffic, warnings, settings.drop_dir),
             Keys(keys.api_key, keys.nzb_key, (keys.webdav_user, keys.webdav_password)),
             as_text=settings.sabnzbd_errors == "text",
         )
+        self._drop_folder: DropFolder | None = None
+        if settings.drop_dir is not None:
+            _make(settings.drop_dir)
+            self._drop_folder = DropFolder(settings.drop_dir, self.jobs, setup.category)
+            stack.callback(self._drop_folder.stop)
 
     def start(self) -> None:
-        """Begin to fetch what was added by its address, and to count what providers send."""
+        """Begin to fetch what was added by its address, to count, and to look for what is put."""
+        if self._drop_folder is not None:
+            self._drop_folder.start()
         self._grabber.start()
         self._traffic.start()
+
+
+def _make(folder: Path) -> None:
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as exc:
+        raise ConfigurationError(
+            f"GATEWAY_DROP_DIR={folder} cannot be made: {exc.strerror}"
+        ) from exc

@@ -57,18 +57,24 @@ class Asked:
         articles: int = 0,
         posted: float | None = None,
         url: str | None = None,
+        nzo_id: str | None = None,
     ) -> Item:
         """Return the new item at the end of its priority: committed, under an id of its own.
 
-        Without a *document* it is to be fetched from *url* first.
+        Without a *document* it is to be fetched from *url* first. With *nzo_id* that is its id, and
+        an item that has it already is returned as it is: nothing is added twice.
         """
         waits = State.GRABBING if document is None else State.QUEUED
         packed = None if document is None else pack_document(document)
         with self.database.begin() as tx:
+            if nzo_id is not None:
+                known = select(*ITEM_COLUMNS).where(jobs.c.nzo_id == nzo_id)
+                if (there := tx.execute(known).one_or_none()) is not None:
+                    return item_of(there)
             row = tx.execute(
                 insert(jobs)
                 .values(
-                    nzo_id=new_id(),
+                    nzo_id=nzo_id or new_id(),
                     name=name,
                     filename=filename,
                     category=category,

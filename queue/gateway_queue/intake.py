@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Sequence
 
+from gateway.errors import NotXml
 from gateway.library.ports import QueuedDocument
 from gateway.nzb.names import filename_password, job_name, numbered, safe_name
 from gateway_queue.fetching import address
@@ -11,7 +12,7 @@ from gateway_queue.item import Priority, State
 from gateway_queue.listing import HistoryPage, QueuePage, Wanted
 from gateway_queue.order import Order
 from gateway_queue.processor import Processor
-from gateway_queue.reading import read
+from gateway_queue.reading import Reading, read
 from gateway_queue.store import JobStore
 
 # SABnzbd's Paused, Duplicate (held until somebody has looked at it) and Stop (worked on no more).
@@ -65,6 +66,29 @@ class Queue:
         )
         self._processor.wake()
         return item.id
+
+    def take(self, document: bytes, *, nzo_id: str, filename: str, category: str) -> bool:
+        """Queue *document*, whatever it is, under an id that was chosen for it; once.
+
+        What is no NZB fails in the history; says whether it is one. It is committed.
+        """
+        try:
+            said = read(document, filename=filename)
+        except NotXml:
+            said = Reading(job_name(filename), safe_name(filename))
+        self._store.add(
+            document,
+            name=said.name,
+            filename=said.filename,
+            category=safe_name(category),
+            password=said.password,
+            size=said.size,
+            articles=said.articles,
+            posted=said.posted,
+            nzo_id=nzo_id,
+        )
+        self._processor.wake()
+        return said.articles > 0
 
     def add_url(
         self,
