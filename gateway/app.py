@@ -10,12 +10,11 @@ from contextlib import ExitStack
 from importlib.metadata import version
 from types import TracebackType
 from typing import Self
-from urllib.parse import quote, urlsplit
 
 from gateway.data_dir import hold
+from gateway.dav_door import dav_door
 from gateway.errors import ConfigurationError
-from gateway.http.addresses import place, reachable
-from gateway.http.auth import ApiKey, BasicAuth, RequireApiKey
+from gateway.http.auth import ApiKey, RequireApiKey
 from gateway.http.clients import TrustedProxies
 from gateway.http.guard import HostGuard, PathGuard
 from gateway.http.lease_metrics import LeaseFigures
@@ -35,8 +34,6 @@ from gateway.leases.redis import RedisLeases
 from gateway.library.catalogue import Library
 from gateway.library.check_records import CheckRecords
 from gateway.library.database import Database
-from gateway.library.links import Links as LibraryLinks
-from gateway.nzb.unwrapping import LIMIT
 from gateway.page import checks, connections, leases, limits
 from gateway.page import streams as open_streams
 from gateway.page.api import Api
@@ -64,8 +61,6 @@ from gateway_queue.processor import Processor
 from gateway_queue.store import JobStore
 from gateway_queue.telling import Ended, Listener, Teller
 from gateway_queue.verifier import Verifier
-from gateway_webdav.face import make_webdav_app
-from gateway_webdav.links import Linked
 
 log = logging.getLogger(__name__)
 
@@ -153,15 +148,15 @@ class Gateway:
                 settings, self.keys, store, self.processor, usenet, accounts, categories, stack
             )
             self.jobs = self.queue.jobs
-            dav = make_webdav_app(
+            dav = dav_door(
+                settings,
+                self.keys,
+                database,
                 library,
                 streams,
                 self.jobs,
-                categories=folders,
-                nzb_limit=LIMIT,
-                linked=Linked(
-                    LibraryLinks(database), library, settings.mount_dir, self._address_for_players
-                ),
+                folders=folders,
+                port=lambda: self.server.port,
             )
             self.vod = vod_of(settings, self.keeper, library, streams)
             providers = usenet.source.providers
@@ -199,7 +194,7 @@ class Gateway:
             key = ApiKey(self.keys.api_key)
             doors = Router(
                 {
-                    "/dav": BasicAuth(dav, self.keys.webdav_user, self.keys.webdav_password),
+                    "/dav": dav,
                     "/api/gateway": RequireApiKey(api, key),
                     "/metrics": RequireApiKey(metrics, key),
                     "/api": self.queue.api,
@@ -259,13 +254,6 @@ class Gateway:
         self.streaming.drain()
         self.server.stop(self.settings.drain)
         self._parts.close()
-
-    def _address_for_players(self) -> str:
-        """Return the address of /dav with the login in it, as players take it from a file."""
-        host = reachable(self.settings.host)
-        where = urlsplit(self.settings.strm_url or f"http://{place(host, self.server.port)}")
-        user, password = quote(self.keys.webdav_user, ""), quote(self.keys.webdav_password, "")
-        return f"{where.scheme}://{user}:{password}@{where.netloc}{where.path}/dav"
 
     def _caps(self) -> Mapping[str, int]:
         """Return the cap of every pool of leases that is known here."""

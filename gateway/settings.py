@@ -112,6 +112,7 @@ class Settings(BaseSettings):
     strm_url: Address | None = None
     arr: dict[str, ArrSettings] = {}
     rclone: RcloneSettings = RcloneSettings()
+    allow_content_delete: bool = False
     redis_url: RedisAddress | None = None
     lease_ttl: Annotated[Duration, Field(ge=1, le=3600)] = 20.0
     grace: Annotated[Duration, Field(ge=0, le=600)] = 2.0

@@ -21,7 +21,7 @@ from sqlalchemy.engine import Connection
 from gateway.errors import NotInLibrary
 from gateway.library import packing
 from gateway.library.database import Database
-from gateway.library.entries import FileEntry, Folder, NewRelease, Release
+from gateway.library.entries import FileEntry, Folder, NewRelease, Release, Removed
 from gateway.library.offsets import LearnedOffsets
 from gateway.library.publishing import is_taken, publish
 from gateway.library.schema import disk_files, file_numbers, files, posted_files, releases
@@ -84,6 +84,29 @@ class Library:
         with self._database.begin() as tx:
             gone = tx.execute(sa.delete(releases).where(releases.c.id == release.id))
             return gone.rowcount > 0
+
+    def remove_files(self, release: Release, path: str = "") -> Removed:
+        """Remove the file or folder at *path* of *release*, or all of it; say what is gone.
+
+        The links to it go too. Whoever streams from it may go on to the end.
+        """
+        folder, _, name = path.rpartition("/")
+        conditions = [files.c.release_id == release.id]
+        if path:
+            # "0" follows "/" in the order of bytes: all that begins with the path and a slash.
+            below = sa.and_(files.c.folder > f"{path}/", files.c.folder < f"{path}0")
+            is_it = sa.and_(files.c.folder == folder, files.c.name == name)
+            conditions.append(sa.or_(is_it, files.c.folder == path, below))
+        total = sa.select(sa.func.count(), sa.func.coalesce(sa.func.sum(files.c.size), 0)).where(
+            *conditions
+        )
+        with self._database.begin() as tx:
+            number, size = tx.execute(total).one()
+            if path:
+                tx.execute(sa.delete(files).where(*conditions))
+            else:
+                tx.execute(sa.delete(releases).where(releases.c.id == release.id))
+        return Removed(number, int(size))
 
     # Looking up ----------------------------------------------------------------------------
 

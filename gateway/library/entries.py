@@ -73,6 +73,14 @@ class Release:
 
 
 @dataclass(frozen=True, slots=True)
+class Removed:
+    """What was removed: so many *files*, of *size* bytes together."""
+
+    files: int
+    size: int
+
+
+@dataclass(frozen=True, slots=True)
 class FileEntry:
     """A file of the library.
 

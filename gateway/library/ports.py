@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -46,6 +46,14 @@ class Intake(Protocol):
 
     def pending(self, category: str) -> Sequence[QueuedDocument]:
         """Return what *category* has in the queue, in the queue's order."""
+        ...
+
+    def document(self, nzo_id: str) -> bytes:
+        """Return the NZB of an item. Raises StorageError once it is imported, or gone."""
+        ...
+
+    def categorize(self, ids: Collection[str], category: str) -> Sequence[str]:
+        """Put items of the queue into another category; return the ids of those that are there."""
         ...
 
     def remove(self, nzo_id: str) -> bool:

@@ -38,6 +38,7 @@ _TYPES = {
     "application/x-subrip": "srt",
     "text/vtt": "vtt",
     "text/x-ssa": "ass ssa",
+    "text/plain; charset=utf-8": "rclonelink strm",
     "text/plain": "txt nfo sub smi sfv md5 log cue",
     "application/x-matroska-subtitles": "mks",
     "image/jpeg": "jpg jpeg",

@@ -26,7 +26,7 @@ Find = Callable[[str], Item]
 
 def add(store: JobStore, name: str = "Job", **options: Any) -> Item:
     return store.add(
-        b"<nzb/>", name=name, filename=f"{name}.nzb", **{"category": "movies", **options}
+        b"<nzb/>", name=name, **{"filename": f"{name}.nzb", "category": "movies", **options}
     )
 
 

@@ -8,17 +8,18 @@ import random
 import socket
 import struct
 import threading
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import lru_cache
 from itertools import count
-from pathlib import Path
+from pathlib import Path, PurePosixPath
+from typing import Any
 
 import pytest
 from lxml import etree
 
-from gateway.errors import NotXml
+from gateway.errors import NotXml, StorageError
 from gateway.http.auth import BasicAuth
 from gateway.http.guard import HostGuard, PathGuard
 from gateway.http.router import Router
@@ -28,11 +29,13 @@ from gateway.http.streaming import StreamingBodies
 from gateway.http.wsgi import App
 from gateway.library.catalogue import Library
 from gateway.library.database import Database
-from gateway.library.entries import NewFile, NewPosted, NewRelease
+from gateway.library.entries import LinkKind, NewFile, NewPosted, NewRelease
+from gateway.library.links import Links
 from gateway.library.ports import QueuedDocument
 from gateway.nzb.extents import PartTable, Run
 from gateway.streams.on_disk import FileLayout
 from gateway_webdav.face import make_webdav_app
+from gateway_webdav.links import Linked
 
 CREATED = 1_788_265_815.75  # 2026-09-01T12:30:15Z
 PART = 100_000
@@ -112,6 +115,17 @@ class FakeIntake:
         self.added.append((category, filename, document))
         self.waiting[nzo_id] = QueuedDocument(nzo_id, filename, category, len(document), CREATED)
         return nzo_id
+
+    def document(self, nzo_id: str) -> bytes:
+        if nzo_id not in self.waiting:
+            raise StorageError(f"there is no NZB of {nzo_id}")
+        return self.added[int(nzo_id.removeprefix("nzo_")) - 1][2]
+
+    def categorize(self, ids: Collection[str], category: str) -> Sequence[str]:
+        found = [nzo_id for nzo_id in ids if nzo_id in self.waiting]
+        for nzo_id in found:
+            self.waiting[nzo_id] = replace(self.waiting[nzo_id], category=category)
+        return found
 
     def pending(self, category: str) -> Sequence[QueuedDocument]:
         return [entry for entry in self.waiting.values() if entry.category == category]
@@ -203,7 +217,12 @@ def bytes_of() -> Callable[[int], bytes]:
     return content
 
 
-def release(category: str, name: str, *files: tuple[str, str, int]) -> NewRelease:
+def release(
+    category: str,
+    name: str,
+    *files: tuple[str, str, int],
+    links: LinkKind = LinkKind.SYMLINK,
+) -> NewRelease:
     """Return a release of *files*: folder, name, size."""
     posted, new = [], []
     for number, (folder, file_name, size) in enumerate(files):
@@ -213,12 +232,18 @@ def release(category: str, name: str, *files: tuple[str, str, int]) -> NewReleas
         posted.append(NewPosted(file_name, table))
         runs = (Run(number, 0, size),) if size else ()
         new.append(NewFile(file_name, size, runs, folder))
-    return NewRelease(category, name, CREATED, b"<nzb/>", tuple(posted), tuple(new))
+    return NewRelease(category, name, CREATED, b"<nzb/>", tuple(posted), tuple(new), links=links)
 
 
 @pytest.fixture
-def library(tmp_path: Path) -> Iterator[Library]:
+def database(tmp_path: Path) -> Iterator[Database]:
     database = Database(f"sqlite:///{tmp_path / 'library.sqlite'}")
+    yield database
+    database.close()
+
+
+@pytest.fixture
+def library(database: Database) -> Iterator[Library]:
     library = Library(database)
     with database.begin() as tx:
         library.publish(
@@ -231,10 +256,12 @@ def library(tmp_path: Path) -> Iterator[Library]:
                 ("Extras/Deleted Scenes", "one #1.mp4", 250_000),
             ),
         )
-        library.publish(tx, release("tv", "Show.S01E01", ("", "show.s01e01.mkv", 300_000)))
+        library.publish(
+            tx,
+            release("tv", "Show.S01E01", ("", "show.s01e01.mkv", 300_000), links=LinkKind.STRM),
+        )
     yield library
     library.close()
-    database.close()
 
 
 @dataclass
@@ -260,13 +287,32 @@ def serving() -> Iterator[Serving]:
 
 
 @pytest.fixture
-def gateway(library: Library, serving: Serving) -> Gateway:
+def make_app(database: Database, library: Library) -> Callable[..., App]:
+    """Make a face: over `make_app(library, streams, intake, **options)`."""
+
+    mount = PurePosixPath("/mnt/gäteway")
+    linked = Linked(Links(database), library, mount, lambda: "http://u:p%40w@nas:81/dav")
+
+    def make_app(library: Any, streams: Any, intake: Any, **options: Any) -> App:
+        defaults = {"categories": {}, "nzb_limit": 1_000_000, "linked": linked}
+        return make_webdav_app(library, streams, intake, **{**defaults, **options})
+
+    return make_app
+
+
+CATEGORIES = {name: name for name in ("movies", "tv", "audio")}
+
+
+@pytest.fixture
+def gateway(library: Library, serving: Serving, make_app: Callable[..., App]) -> Gateway:
     streams, intake = FakeStreams(), FakeIntake()
-    app = make_webdav_app(
-        library,
-        streams,
-        intake,
-        categories={name: name for name in ("movies", "tv", "audio")},
-        nzb_limit=1_000_000,
-    )
+    app = make_app(library, streams, intake, categories=CATEGORIES)
+    return Gateway(serving(app, responses=20), library, streams, intake)
+
+
+@pytest.fixture
+def deleting(library: Library, serving: Serving, make_app: Callable[..., App]) -> Gateway:
+    """A gateway whose releases may be removed through it."""
+    streams, intake = FakeStreams(), FakeIntake()
+    app = make_app(library, streams, intake, categories=CATEGORIES, content_delete=True)
     return Gateway(serving(app, responses=20), library, streams, intake)

@@ -15,7 +15,7 @@ from gateway.library.entries import LinkKind, NewFile, NewPosted, NewRelease
 from gateway.library.links import Links
 from gateway.nzb.extents import PartTable, Run
 from gateway_webdav.face import make_webdav_app
-from gateway_webdav.links import Linked
+from gateway_webdav.links import Linked, id_path
 
 SIZE = 250_000
 MOUNT = PurePosixPath("/mnt/gateway")
@@ -99,7 +99,7 @@ def test_every_file_has_a_link_that_leads_to_it_by_its_id(
     assert names(f"{ROOT}/movies/A.Film/Subs") == ["film.en.srt.rclonelink"]
     for path, file_id in ids.items():
         answer = linked.ask("GET", f"{ROOT}/movies/A.Film/{path}.rclonelink")
-        assert answer.body.decode() == f"/mnt/gateway/.ids/{file_id[:2]}/{file_id}"
+        assert answer.body.decode() == f"/mnt/gateway/{id_path(file_id)}"
         led = linked.ask("GET", answer.body.decode().removeprefix("/mnt/gateway"))
         assert led.body == bytes_of(SIZE)
 
@@ -117,18 +117,6 @@ def test_a_link_can_be_read_in_parts_and_has_a_tag_of_its_own(
     assert (head.status, head.headers["Content-Length"]) == (200, str(len(whole.body)))
 
 
-def test_ids_are_listed_by_their_first_two_letters(
-    imports: Imports, names: Callable[[str], list[str]], linked: Any
-) -> None:
-    (file_id,) = imports.run("A.Film", "film.mkv").values()
-    assert len(names("/.ids")) == 256
-    assert names(f"/.ids/{file_id[:2]}") == [file_id]
-    other = "00" if file_id[:2] != "00" else "01"
-    for absent in (f"{other}/{file_id}", f"{file_id[:2]}/{file_id}.avi", "zz", "00/", "00/00"):
-        found = linked.ask("PROPFIND", f"/.ids/{absent}", depth="0").status
-        assert found == (207 if absent == "00/" else 404), absent
-
-
 def test_a_strm_holds_an_address_that_plays(
     imports: Imports, linked: Any, names: Callable[[str], list[str]], bytes_of: Any
 ) -> None:
@@ -136,7 +124,7 @@ def test_a_strm_holds_an_address_that_plays(
     (file_id,) = ids.values()
     assert names(f"{ROOT}/movies/A.Film") == ["film.strm"]
     text = linked.ask("GET", f"{ROOT}/movies/A.Film/film.strm").body.decode()
-    inside = f"/.ids/{file_id[:2]}/{file_id}.mkv"
+    inside = f"/{id_path(file_id)}.mkv"
     assert text == f"http://u:p%40w@nas:81/dav{inside}\n"
     played = linked.ask("GET", inside)
     assert (played.status, played.body) == (200, bytes_of(SIZE))

@@ -7,8 +7,6 @@ from urllib.parse import quote
 
 import pytest
 
-from gateway_webdav.face import make_webdav_app
-
 FOLDER = "/content/movies/" + quote("Größe & Tücke; 100% +1 (2026)")
 FILM = f"{FOLDER}/film.mkv"
 NZB = b'<?xml version="1.0"?><nzb xmlns="http://www.newzbin.com/DTD/2003/nzb"/>'
@@ -33,7 +31,11 @@ def test_the_library_is_read_only(gateway: Any, method: str, path: str) -> None:
     body = {"PROPPATCH": PROPPATCH, "LOCK": LOCK, "PUT": "x"}.get(method)
     answer = gateway.ask(method, path, body, Destination="/dav/nzbs/movies/x.nzb")
     assert answer.status == 403
-    assert answer.body == b"the library is read-only: only /nzbs takes NZBs\n"
+    in_release = path.startswith(f"{FOLDER}/")
+    words = "GATEWAY_ALLOW_CONTENT_DELETE=true has it removed from here"
+    if method != "DELETE" or not in_release:
+        words = "only /nzbs takes NZBs"
+    assert answer.body.decode() == f"the library is read-only: {words}\n"
     assert gateway.ask("HEAD", FILM).status == 200
     assert gateway.intake.added == []
 
@@ -52,6 +54,8 @@ def test_a_method_that_means_nothing_here_is_405(gateway: Any, method: str, path
         (FILM, "1"),
         (FOLDER, "1"),
         ("/content/", "1"),
+        ("/completed-symlinks/movies/", "1"),
+        ("/.ids/", "1"),
         ("/", "1,2"),  # Finder mounts it for writing only if it is told so here
         ("/nzbs/movies/", "1,2"),
         ("/nzbs/movies/new.nzb", "1,2"),
@@ -118,8 +122,10 @@ def test_what_is_queued_from_elsewhere_is_listed_too(gateway: Any) -> None:
     assert (
         "/dav/nzbs/tv/from%20sonarr.nzb" in gateway.ask("PROPFIND", "/nzbs/tv", Depth="1").found()
     )
-    assert gateway.ask("HEAD", "/nzbs/tv/from%20sonarr.nzb").status == 200
-    assert gateway.ask("GET", "/nzbs/tv/from%20sonarr.nzb").status == 403
+    head = gateway.ask("HEAD", "/nzbs/tv/from%20sonarr.nzb")
+    assert (head.status, head.headers["Content-Length"]) == (200, str(len(NZB)))
+    assert gateway.ask("GET", "/nzbs/tv/from%20sonarr.nzb").body == NZB
+    assert gateway.ask("GET", "/nzbs/tv/from%20sonarr.nzb", Range="bytes=2-4").body == NZB[2:5]
 
 
 @pytest.mark.parametrize(
@@ -154,18 +160,79 @@ def test_an_upload_that_is_cut_short_queues_nothing(gateway: Any) -> None:
     assert gateway.intake.added == []
 
 
-@pytest.mark.parametrize("method", ["COPY", "MOVE"])
-def test_what_is_queued_can_be_neither_copied_nor_moved(gateway: Any, method: str) -> None:
+def test_what_was_put_can_be_read_back_until_it_leaves_the_queue(gateway: Any) -> None:
     gateway.ask("PUT", "/nzbs/movies/a.nzb", NZB)
-    destination = f"http://127.0.0.1:{gateway.server.port}/dav/nzbs/tv/a.nzb"
-    assert gateway.ask(method, "/nzbs/movies/a.nzb", Destination=destination).status == 403
+    assert gateway.ask("GET", "/nzbs/movies/a.nzb").body == NZB
+    gateway.intake.waiting.clear()
+    answer = gateway.ask("GET", "/nzbs/movies/a.nzb")
+    assert answer.status == 404
+    assert answer.body == b"'a.nzb' has left the queue: the history says what became of it\n"
+
+
+def moved(gateway: Any, path: str, onto: str, **headers: str) -> Any:
+    destination = f"http://127.0.0.1:{gateway.server.port}/dav{onto}"
+    return gateway.ask("MOVE", path, Destination=destination, **headers)
+
+
+def test_moving_an_nzb_changes_its_category(gateway: Any) -> None:
+    gateway.ask("PUT", "/nzbs/movies/A%20%231.nzb", NZB)
+    gateway.intake.add(NZB, filename="b.nzb", category="movies")
+    assert moved(gateway, "/nzbs/movies/A%20%231.nzb", "/nzbs/tv/A%20%231.nzb").status == 204
+    assert moved(gateway, "/nzbs/movies/b.nzb", "/nzbs/audio/b.nzb").status == 204
+    places = {(one.category, one.name) for one in gateway.intake.waiting.values()}
+    assert places == {("tv", "A #1.nzb"), ("audio", "b.nzb")}
+    assert len(gateway.ask("PROPFIND", "/nzbs/movies", Depth="1").found()) == 1
+    assert gateway.ask("GET", "/nzbs/tv/A%20%231.nzb").body == NZB
+
+
+def test_an_nzb_moved_onto_another_takes_its_place(gateway: Any) -> None:
+    gateway.ask("PUT", "/nzbs/movies/a.nzb", NZB)
+    gateway.intake.add(NZB + b"<!-- 2 -->", filename="a.nzb", category="tv")
+    answer = moved(gateway, "/nzbs/movies/a.nzb", "/nzbs/tv/a.nzb", Overwrite="F")
+    assert answer.status == 412
+    assert moved(gateway, "/nzbs/movies/a.nzb", "/nzbs/tv/a.nzb").status == 204
     assert list(gateway.intake.waiting) == ["nzo_1"]
+    assert gateway.ask("GET", "/nzbs/tv/a.nzb").body == NZB
+
+
+@pytest.mark.parametrize(
+    ("onto", "status", "words"),
+    [
+        ("/nzbs/tv/other.nzb", 403, b"keeps its name"),
+        ("/nzbs/movies/other.nzb", 403, b"keeps its name"),
+        ("/content/tv/a.nzb", 403, b"to another category in /nzbs"),
+        ("/completed-symlinks/tv/a.nzb", 403, b"to another category in /nzbs"),
+        ("/nzbs/none/a.nzb", 409, b""),
+        ("/nzbs/a.nzb", 403, b"to another category in /nzbs"),
+    ],
+)
+def test_what_is_queued_stays_in_the_queue(
+    gateway: Any, onto: str, status: int, words: bytes
+) -> None:
+    gateway.ask("PUT", "/nzbs/movies/a.nzb", NZB)
+    answer = moved(gateway, "/nzbs/movies/a.nzb", onto)
+    assert answer.status == status
+    assert words in answer.body
+    assert b"wsgidav" not in answer.body.lower()
+    assert gateway.intake.waiting["nzo_1"].category == "movies"
+    copied = gateway.ask("COPY", "/nzbs/movies/a.nzb", Destination="/dav/nzbs/tv/b.nzb")
+    assert copied.status == 403
+
+
+def test_what_has_left_the_queue_is_moved_no_more(gateway: Any) -> None:
+    gateway.ask("PUT", "/nzbs/movies/a.nzb", NZB)
+    gateway.intake.waiting.clear()
+    answer = moved(gateway, "/nzbs/movies/a.nzb", "/nzbs/tv/a.nzb")
+    assert answer.status == 404
+    assert answer.body == b"'a.nzb' has left the queue: the history says what became of it\n"
 
 
 def test_no_category_is_made_or_deleted_here(gateway: Any) -> None:
     assert gateway.ask("MKCOL", "/nzbs/movies/sub").status == 403
     assert gateway.ask("MKCOL", "/nzbs/new").status == 403
-    assert gateway.ask("DELETE", "/nzbs/movies").status == 403
+    answer = gateway.ask("DELETE", "/nzbs/movies")
+    assert answer.status == 403
+    assert answer.body == b"a category cannot be deleted here: it stands in the settings\n"
     assert gateway.ask("PROPFIND", "/nzbs/movies", Depth="0").status == 207
 
 
@@ -216,29 +283,29 @@ def test_a_document_of_properties_cannot_fill_the_memory(gateway: Any) -> None:
     sock.close()
 
 
-def test_without_a_queue_there_is_no_nzbs(gateway: Any, serving: Any) -> None:
-    app = make_webdav_app(
-        gateway.library, gateway.streams, None, categories={"movies": "movies"}, nzb_limit=1
-    )
-    gateway.server = serving(app)
-    assert list(gateway.ask("PROPFIND", "/", Depth="1").found()) == ["/dav/", "/dav/content/"]
+def test_without_a_queue_there_is_no_nzbs(gateway: Any, serving: Any, make_app: Any) -> None:
+    gateway.server = serving(make_app(gateway.library, gateway.streams, None))
+    assert list(gateway.ask("PROPFIND", "/", Depth="1").found()) == [
+        "/dav/",
+        "/dav/content/",
+        "/dav/completed-symlinks/",
+        "/dav/.ids/",
+    ]
     assert gateway.ask("PUT", "/nzbs/movies/a.nzb", NZB).status == 403
 
 
-def test_a_category_has_the_folder_that_it_was_given(gateway: Any, serving: Any) -> None:
-    app = make_webdav_app(
-        gateway.library,
-        gateway.streams,
-        gateway.intake,
-        categories={"sonarr": "tv", "radarr": "movies"},
-        nzb_limit=1000,
-    )
+def test_a_category_has_the_folder_that_it_was_given(
+    gateway: Any, serving: Any, make_app: Any
+) -> None:
+    folders = {"sonarr": "tv", "radarr": "movies"}
+    app = make_app(gateway.library, gateway.streams, gateway.intake, categories=folders)
     gateway.server = serving(app)
-    assert set(gateway.ask("PROPFIND", "/content", Depth="1").found()) == {
-        "/dav/content/",
-        "/dav/content/tv/",
-        "/dav/content/movies/",
-    }
+    for tree in ("/dav/content/", "/dav/completed-symlinks/"):
+        assert set(gateway.ask("PROPFIND", tree[4:], Depth="1").found()) == {
+            tree,
+            f"{tree}tv/",
+            f"{tree}movies/",
+        }
     assert gateway.ask("PUT", "/nzbs/sonarr/a.nzb", NZB).status == 201
     assert gateway.intake.added == [("sonarr", "a.nzb", NZB)]
     assert gateway.ask("PUT", "/nzbs/tv/a.nzb", NZB).status == 409

@@ -27,13 +27,13 @@ from gateway_webdav.index import answer_index
 from gateway_webdav.links import Linked
 from gateway_webdav.listing import answer_propfind
 from gateway_webdav.nzbs import NzbTree
-from gateway_webdav.provider import TreeProvider
+from gateway_webdav.provider import EVERYTHING, TreeProvider
+from gateway_webdav.resources import REFUSALS
 from gateway_webdav.tree import Catalogue, LibraryTree, StreamOpener
 
 logger = logging.getLogger(__name__)
 
 _READING = ("OPTIONS", "GET", "HEAD", "PROPFIND")
-_CHANGING = frozenset({"PUT", "DELETE", "MKCOL", "COPY", "MOVE", "PROPPATCH", "LOCK", "UNLOCK"})
 _BLOCK = 1 << 20
 _XML = 1 << 20
 
@@ -46,28 +46,34 @@ def make_webdav_app(
     categories: Mapping[str, str],
     nzb_limit: int,
     linked: Linked | None = None,
+    content_delete: bool = False,
     mount_path: str = "/dav",
 ) -> App:
     """Return the application that shows the library, and the queue of *intake* if there is one.
 
     It stands behind the door *mount_path* (in SCRIPT_NAME) and within a request scope. NZBs of
     more than *nzb_limit* bytes are refused. *categories* have each the name of its folder in
-    `content`; in `nzbs` the folder has the category's own. *linked* shows what imports leave
-    behind.
+    `content` and `completed-symlinks`; in `nzbs` the folder has the category's own. *linked*
+    shows what imports leave behind. With *content_delete* a DELETE in `content` removes releases.
     """
-    now = time.time()
-    content = LibraryTree(library, streams, list(categories.values()), now)
-    nzbs = None if intake is None else NzbTree(intake, list(categories), now, limit=nzb_limit)
-    others = linked.trees(list(categories.values()), now, content.file) if linked else {}
-    provider = TreeProvider(content, nzbs, now, others)
-    return Face(provider, mount_path=mount_path, is_writable=provider.is_writable)
+    now, folders = time.time(), list(categories.values())
+    content = LibraryTree(library, streams, folders, now)
+    provider = TreeProvider(
+        content,
+        linked.trees(folders, now, content.file) if linked else None,
+        None if intake is None else NzbTree(intake, list(categories), now, limit=nzb_limit),
+        now,
+        content_delete=content_delete,
+    )
+    return Face(provider, mount_path=mount_path, changing=provider.changing, why=provider.refusal)
 
 
 class Face:
     """Any wsgidav *provider*, read through our answers.
 
-    *is_writable* says below which paths anything can be changed (everywhere, if not given);
-    *dead_properties*: keep in memory what clients set that is no property of ours.
+    *changing* says which methods can change something at a path (all, if not given), and *why*
+    another one cannot; *dead_properties*: keep in memory what clients set that is no property of
+    ours.
     """
 
     def __init__(
@@ -75,11 +81,13 @@ class Face:
         provider: Any,
         *,
         mount_path: str = "",
-        is_writable: Callable[[str], bool] = lambda _: True,
+        changing: Callable[[str], frozenset[str]] = lambda _: EVERYTHING,
+        why: Callable[[str, str], str | None] = lambda *_: None,
         dead_properties: bool = False,
     ) -> None:
         self._provider = provider
-        self._is_writable = is_writable
+        self._changing = changing
+        self._why = why
         # It reports every refusal as an error, with a traceback; what is one we report ourselves.
         logging.getLogger("wsgidav").setLevel(logging.CRITICAL)
         self._wsgidav = WsgiDAVApp(
@@ -112,13 +120,14 @@ class Face:
         try:
             if method in {"GET", "HEAD", "PROPFIND"}:
                 return self._read(method, path, environ, start_response)
-            if method == "OPTIONS" and not self._may_hold_writable(path):
+            if method == "OPTIONS" and not self._is_offered_for_writing(path):
                 return self._options(path, environ, start_response)
-            if method not in _CHANGING and method != "OPTIONS":
+            if method not in EVERYTHING and method != "OPTIONS":
                 allowed = ("Allow", ", ".join(_READING))
                 return plain(start_response, 405, f"{method} means nothing here", [allowed])
-            if method != "OPTIONS" and not self._is_writable(path):
-                return plain(start_response, 403, "the library is read-only: only /nzbs takes NZBs")
+            refused = None if method == "OPTIONS" else self._why(method, path)
+            if refused is not None:
+                return plain(start_response, 403, refused)
             return self._change(method, environ, start_response)
         except DAVError as exc:
             return _refused(exc, start_response)
@@ -142,13 +151,13 @@ class Face:
             return answer_index(resource, environ, start_response)
         return answer_get(resource, environ, start_response)
 
-    def _may_hold_writable(self, path: str) -> bool:
-        """Say whether *path* is to be offered for writing.
+    def _is_offered_for_writing(self, path: str) -> bool:
+        """Say whether *path* is to be offered for writing, and for locks.
 
         Finder asks the folder it mounts, once: the root must say that something below it may
         be written, or all of it is mounted read-only.
         """
-        return path == "/" or self._is_writable(path)
+        return path == "/" or "LOCK" in self._changing(path)
 
     def _options(
         self, path: str, environ: Environ, start_response: StartResponse
@@ -158,7 +167,7 @@ class Face:
         start_response(
             status_line(200),
             [
-                ("Allow", ", ".join(_READING)),
+                ("Allow", ", ".join((*_READING, *sorted(self._changing(path))))),
                 ("DAV", "1"),
                 ("MS-Author-Via", "DAV"),
                 ("Accept-Ranges", "bytes"),
@@ -182,6 +191,8 @@ class Face:
             words = "there is no such folder to put it into: those in /nzbs are the categories"
             return plain(start_response, 409, words)
         status, headers = "", list[tuple[str, str]]()
+        refusals: list[GatewayError] = []
+        environ[REFUSALS] = refusals
 
         def start(line: str, fields: list[tuple[str, str]], *_: object) -> Callable[..., object]:
             nonlocal status, headers
@@ -193,6 +204,9 @@ class Face:
             body = list(chunks)  # all of them short, and then no failure is late
         finally:
             chunks.close()
+        if refusals:
+            code, sentence, more = refusal(refusals[-1])
+            return plain(start_response, code, sentence, more)
         fields = {name.lower(): value for name, value in headers}
         if status.startswith("201") and fields.get("content-type", "").startswith("text/html"):
             # In place of wsgidav's page, which names it and its version.

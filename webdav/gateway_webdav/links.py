@@ -1,11 +1,12 @@
 """What an *arr moves, and where it leads: `/completed-symlinks` and `/.ids`.
 
 /completed-symlinks/<category>/<release>/<folders…>/<file>.rclonelink    or .strm
-/.ids/<first two of the id>/<id>                                         the file itself
+/.ids/<a>/<b>/<c>/<id>, after the id's first digits                      the file itself
 
 A link names the id of its file, never a path: it leads to the file for as long as that exists,
 wherever the link is moved, and whatever becomes of the names. An id may be followed by the
-extension of its file.
+extension of its file. Links may be removed, and renamed within the folder of their job: the release
+stays where it is.
 """
 
 from __future__ import annotations
@@ -18,22 +19,31 @@ from pathlib import PurePosixPath
 from typing import Protocol
 
 from gateway.library.entries import FileEntry, LinkKind
-from gateway.library.links import LinkEntry
+from gateway.library.links import LinkEntry, LinkRefused
 from gateway.nzb.names import split_extension
-from gateway_webdav.tree import File, Folder, Node, Reader
+from gateway_webdav.tree import BytesReader, File, Folder, Node
 
 LINKS, IDS = "completed-symlinks", ".ids"
-_PREFIXES = [f"{number:02x}" for number in range(256)]
+
+# 4,096 folders of which none is large, and all of which are always shown. A mount remembers for a
+# while what a folder holds: if folders came up with their first files, links to these would often
+# lead nowhere for as long. More folders would only keep whoever walks through everything.
+_DIGITS = "0123456789abcdef"
+_DEPTH = 3
 
 
 class LinkSource(Protocol):
-    """`gateway.library.links.Links`, as far as it is read here."""
+    """`gateway.library.links.Links`, as far as this package needs it."""
 
     def categories(self) -> Sequence[str]: ...
 
     def find(self, category: str, path: str) -> LinkEntry | None: ...
 
     def members(self, category: str, folder: str = "") -> Iterator[LinkEntry]: ...
+
+    def remove(self, entry: LinkEntry) -> None: ...
+
+    def rename(self, entry: LinkEntry, path: str) -> None: ...
 
 
 class IdSource(Protocol):
@@ -59,30 +69,27 @@ class Linked:
 
     def trees(
         self, categories: Sequence[str], created: float, show: Callable[[FileEntry], File]
-    ) -> dict[str, LinkTree | IdTree]:
-        """Return both by the names of their folders; *show* makes a file of the tree."""
-        texts: dict[str, Callable[[FileEntry], str]] = {
-            LinkKind.SYMLINK.value: lambda file: symlink(self.mount_dir, file),
-            LinkKind.STRM.value: lambda file: address(self.base(), file),
-        }
-        links = LinkTree(self.links, self.library, categories, created, texts)
-        return {LINKS: links, IDS: IdTree(self.library, show, created)}
+    ) -> tuple[LinkTree, IdTree]:
+        """Return both; *show* makes a file of the tree."""
+        texts = {LinkKind.SYMLINK.value: self._symlink, LinkKind.STRM.value: self._address}
+        links = LinkTree(self.links, categories, created, texts)
+        return links, IdTree(self.library, show, created)
+
+    def _symlink(self, file_id: str) -> str:
+        """Return the text of a .rclonelink: where the file is for those who see the mount."""
+        return str(self.mount_dir / id_path(file_id))
+
+    def _address(self, file_id: str) -> str:
+        """Return the text of a .strm: the address at which players find the file."""
+        file = self.library.file_by_id(file_id)
+        # Players go by the extension before they have read a byte.
+        extension = "" if file is None else split_extension(file.name)[1]
+        return f"{self.base()}/{id_path(file_id)}{extension}\n"
 
 
 def id_path(file_id: str) -> str:
     """Return the path of a file below the root of the tree."""
-    return f"{IDS}/{file_id[:2]}/{file_id}"
-
-
-def symlink(mount_dir: PurePosixPath, file: FileEntry) -> str:
-    """Return the text of a .rclonelink: where *file* is for those who see the mount."""
-    return str(mount_dir / id_path(file.id))
-
-
-def address(base: str, file: FileEntry) -> str:
-    """Return the text of a .strm: where players find *file* below the address *base*."""
-    # Players go by the extension before they have read a byte.
-    return f"{base}/{id_path(file.id)}{split_extension(file.name)[1]}\n"
+    return "/".join((IDS, *file_id[:_DEPTH], file_id))
 
 
 class IdTree:
@@ -97,44 +104,44 @@ class IdTree:
 
     def find(self, parts: Sequence[str]) -> Node | None:
         """Return what lies at *parts*, counted from the tree's own folder."""
-        match parts:
-            case []:
-                return Folder(IDS, self._created, self._folders)
-            case [prefix] if prefix in _PREFIXES:
-                return Folder(prefix, self._created, partial(self._files, prefix))
-            case [prefix, name]:
-                file_id, extension = split_extension(name)
-                entry = self._library.file_by_id(file_id) if file_id[:2] == prefix else None
-                if entry is None or extension not in {"", split_extension(entry.name)[1]}:
-                    return None
-                return replace(self._show(entry), name=name)
-        return None
+        if len(parts) <= _DEPTH:
+            if all(len(part) == 1 and part in _DIGITS for part in parts):
+                return self._folder("".join(parts))
+            return None
+        file_id, extension = split_extension(parts[-1])
+        if id_path(file_id).split("/")[1:-1] != list(parts[:-1]):
+            return None
+        entry = self._library.file_by_id(file_id)
+        if entry is None or extension not in {"", split_extension(entry.name)[1]}:
+            return None
+        return replace(self._show(entry), name=parts[-1], true_name=entry.name)
 
-    def _folders(self) -> Iterator[Node]:
-        for prefix in _PREFIXES:
-            yield Folder(prefix, self._created, partial(self._files, prefix))
+    def _folder(self, prefix: str) -> Folder:
+        return Folder(prefix[-1:] or IDS, self._created, partial(self._members, prefix))
 
-    def _files(self, prefix: str) -> Iterator[Node]:
+    def _members(self, prefix: str) -> Iterator[Node]:
+        if len(prefix) < _DEPTH:
+            for digit in _DIGITS:
+                yield self._folder(prefix + digit)
+            return
         for entry in self._library.files_by_prefix(prefix):
-            yield replace(self._show(entry), name=entry.id)
+            yield replace(self._show(entry), name=entry.id, true_name=entry.name)
 
 
 class LinkTree:
     """The *links* of imports as files. *categories* are shown even while they hold none.
 
-    *texts* gives what stands in a link to a file, by the ending of the link's name.
+    *texts* gives what stands in a link to the file with an id, by the ending of the link's name.
     """
 
     def __init__(
         self,
         links: LinkSource,
-        library: IdSource,
         categories: Sequence[str],
         created: float,
-        texts: Mapping[str, Callable[[FileEntry], str]],
+        texts: Mapping[str, Callable[[str], str]],
     ) -> None:
         self._links = links
-        self._library = library
         self._categories = tuple(categories)
         self._created = created
         self._texts = texts
@@ -145,12 +152,33 @@ class LinkTree:
             case []:
                 return Folder(LINKS, self._created, self._folders)
             case [category]:
+                # Sonarr looks for it when it is set up, long before the first import.
                 known = category in self._categories or category in self._links.categories()
                 return self._category(category) if known else None
-            case [category, *inside]:
-                entry = self._links.find(category, "/".join(inside))
-                return None if entry is None else self._node(entry)
-        return None
+        entry = self._entry(parts)
+        return None if entry is None else self._node(entry)
+
+    def remove(self, parts: Sequence[str]) -> None:
+        """Remove the link or folder at *parts*, if it is still there; the release stays."""
+        entry = self._entry(parts)
+        if entry is not None:
+            self._links.remove(entry)
+
+    def move(self, parts: Sequence[str], onto: Sequence[str]) -> None:
+        """Give what lies at *parts* the place *onto*. Raises LinkRefused."""
+        entry = self._entry(parts)
+        if entry is None:
+            return
+        if list(onto[:1]) != [entry.category]:
+            raise LinkRefused(
+                f"{entry.name!r} can be renamed within the folder of its job, or be moved out of "
+                "the mount"
+            )
+        self._links.rename(entry, "/".join(onto[1:]))
+
+    def _entry(self, parts: Sequence[str]) -> LinkEntry | None:
+        category, *inside = parts
+        return self._links.find(category, "/".join(inside))
 
     def _folders(self) -> Iterator[Node]:
         for category in sorted({*self._categories, *self._links.categories()}):
@@ -161,35 +189,13 @@ class LinkTree:
 
     def _members(self, category: str, folder: str) -> Iterator[Node]:
         for entry in self._links.members(category, folder):
-            node = self._node(entry)
-            if node is not None:
-                yield node
+            yield self._node(entry)
 
-    def _node(self, entry: LinkEntry) -> Node | None:
+    def _node(self, entry: LinkEntry) -> Node:
         if entry.file_id is None:
             return Folder(
                 entry.name, entry.made, partial(self._members, entry.category, entry.path)
             )
-        file = self._library.file_by_id(entry.file_id)
-        if file is None:
-            return None  # it was removed this moment
-        text = self._texts[entry.name.rpartition(".")[2]](file).encode()
+        text = self._texts[entry.name.rpartition(".")[2]](entry.file_id).encode()
         etag = hashlib.sha256(text).hexdigest()[:32]
-        return File(entry.name, len(text), entry.made, entry.made, etag, partial(_Text, text))
-
-
-class _Text(Reader):
-    """The bytes [start, stop) of a short text, being read."""
-
-    def __init__(self, text: bytes, start: int, stop: int) -> None:
-        self._left = memoryview(text)[start:stop]
-
-    def read_view(self, limit: int, /) -> memoryview:
-        view, self._left = self._left[:limit], self._left[limit:]
-        return view
-
-    def suspend(self) -> None:
-        """Nothing: there is nothing to give back."""
-
-    def close(self) -> None:
-        """Nothing, either."""
+        return File(entry.name, len(text), entry.made, entry.made, etag, partial(BytesReader, text))

@@ -1,5 +1,7 @@
 """The queue as a folder per category: put an NZB there and it is queued, delete it and it is not.
 
+While it waits it can be read back, and moved into another category.
+
 Clients look after what they put: rclone asks for its size and calls the upload failed if it is
 gone, which it may be, once imported. Finder and Windows put an empty file first, lock it,
 and then put the document; Finder puts a `._` file beside it. So what was put lately is
@@ -15,9 +17,9 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
 
-from gateway.errors import GatewayError
+from gateway.errors import GatewayError, StorageError
 from gateway.library.ports import Intake, QueuedDocument
-from gateway_webdav.tree import File, Folder, Node, Reader
+from gateway_webdav.tree import BytesReader, File, Folder, Node, Reader
 
 _SUFFIXES = (".nzb", ".nzb.gz", ".nzb.bz2", ".nzb.zip")
 _REMEMBERED_S = 600.0
@@ -29,6 +31,12 @@ class NotAccepted(GatewayError):
     """What was put cannot stand in this folder."""
 
     http_status = 403
+
+
+class NotQueued(GatewayError):
+    """What was put has left the queue."""
+
+    http_status = 404
 
 
 class TooLarge(GatewayError):
@@ -124,6 +132,29 @@ class NzbTree:
         if nzo_id:
             self._intake.remove(nzo_id)
 
+    def move(self, category: str, name: str, onto: Sequence[str]) -> None:
+        """Put *name* into another category, in place of what waits there: (category, name) *onto*.
+
+        Raises NotAccepted.
+        """
+        match onto:
+            case [other, same] if other in self._categories and same == name:
+                pass
+            case _:
+                raise NotAccepted(
+                    f"{name!r} can be moved to another category in /nzbs, and keeps its name"
+                )
+        upload = self._upload(category, name)
+        nzo_id = upload.nzo_id if upload else self._queued_id(category, name)
+        replaced = self._queued_id(other, name)
+        if nzo_id and not self._intake.categorize([nzo_id], other):
+            raise NotQueued(_has_left(name))
+        if replaced:
+            self._intake.remove(replaced)
+        if upload is not None:
+            self._forget(category, name)
+            self._remember(other, upload)
+
     def forget_empty(self, category: str, name: str) -> None:
         """Take *name* out of the folder if its document never came."""
         upload = self._upload(category, name)
@@ -144,28 +175,52 @@ class NzbTree:
         queued = {document.nzo_id for document in pending}
         names = {document.name for document in pending}
         for document in pending:
-            yield _queued(document)
+            yield self._queued(document)
         self._prune()
         with self._lock:
             uploads = [upload for (where, _), upload in self._uploads.items() if where == category]
         for upload in uploads:
             if upload.nzo_id not in queued and upload.name not in names:
-                yield _uploaded(upload)
+                yield self._uploaded(upload)
 
     def _file(self, category: str, name: str) -> File | None:
         upload = self._upload(category, name)
         if upload is not None:
-            return _uploaded(upload)
+            return self._uploaded(upload)
         if is_appendage(name):
             return None  # asked for beside every file: not worth a look into the queue
         for document in self._intake.pending(category):
             if document.name == name:
-                return _queued(document)
+                return self._queued(document)
         return None
 
     def _queued_id(self, category: str, name: str) -> str:
         documents = self._intake.pending(category)
         return next((document.nzo_id for document in documents if document.name == name), "")
+
+    def _uploaded(self, upload: _Upload) -> File:
+        return File(
+            upload.name,
+            upload.size,
+            upload.at,
+            upload.at,
+            upload.digest[:32] or "empty",
+            partial(self._read, upload.nzo_id, upload.name)
+            if upload.content is None
+            else partial(BytesReader, upload.content),
+        )
+
+    def _queued(self, document: QueuedDocument) -> File:
+        etag = f"{document.nzo_id}-{document.size}"
+        read = partial(self._read, document.nzo_id, document.name)
+        return File(document.name, document.size, document.added, document.added, etag, read)
+
+    def _read(self, nzo_id: str, name: str, start: int, stop: int) -> Reader:
+        try:
+            document = self._intake.document(nzo_id)
+        except StorageError as exc:
+            raise NotQueued(_has_left(name)) from exc
+        return BytesReader(document, start, stop)
 
     # -- remembering -----------------------------------------------------------------------------
 
@@ -198,37 +253,5 @@ def is_appendage(name: str) -> bool:
     return name.startswith("._") or name == ".DS_Store"
 
 
-class _Bytes:
-    """A reader over bytes in memory."""
-
-    def __init__(self, content: bytes, start: int, stop: int) -> None:
-        self._left = memoryview(content)[start:stop]
-
-    def read_view(self, limit: int, /) -> memoryview:
-        view, self._left = self._left[:limit], self._left[limit:]
-        return view
-
-    def suspend(self) -> None:
-        """Nothing: no connection and no budget is held."""
-
-    def close(self) -> None:
-        self._left = memoryview(b"")
-
-
-def _uploaded(upload: _Upload) -> File:
-    def read(start: int, stop: int) -> Reader:
-        return _Bytes(upload.content or b"", start, stop)
-
-    return File(
-        upload.name,
-        upload.size,
-        upload.at,
-        upload.at,
-        upload.digest[:32] or "empty",
-        None if upload.content is None else read,
-    )
-
-
-def _queued(document: QueuedDocument) -> File:
-    etag = f"{document.nzo_id}-{document.size}"
-    return File(document.name, document.size, document.added, document.added, etag, None)
+def _has_left(name: str) -> str:
+    return f"{name!r} has left the queue: the history says what became of it"

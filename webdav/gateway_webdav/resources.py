@@ -1,24 +1,26 @@
 """The tree's files and folders as wsgidav knows them.
 
 wsgidav reads nothing through these (GET and PROPFIND are ours); it asks for properties, and
-for what changes: in `/nzbs`, where documents are put, locked and deleted. Everything else
-refuses, as wsgidav's base classes do.
+for what changes: in `/nzbs`, where documents are put, locked, moved and deleted, and where a tree
+lets things be removed or moved. Everything else refuses, as wsgidav's base classes do.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from datetime import UTC, datetime
 from functools import lru_cache
-from typing import Any, TypeAlias
+from typing import Any, Protocol, TypeAlias
 
 from lxml import etree
 from werkzeug.http import http_date
 from wsgidav.dav_error import HTTP_FORBIDDEN, HTTP_NOT_FOUND, DAVError
 from wsgidav.dav_provider import DAVCollection, DAVNonCollection
 
+from gateway.errors import GatewayError
 from gateway.http.wsgi import Environ
-from gateway_webdav.nzbs import NzbTree, TooLarge
+from gateway_webdav.nzbs import NotAccepted, NzbTree, TooLarge
 from gateway_webdav.tree import File, Folder, Node, Reader
 
 
@@ -66,6 +68,62 @@ def _http_date(seconds: int) -> str:
     return http_date(seconds)
 
 
+class Changes(Protocol):
+    """A tree in which something can be removed or moved."""
+
+    def remove(self, parts: Sequence[str], /) -> None:
+        """Remove what lies at *parts*, counted from the tree's own folder."""
+
+    def move(self, parts: Sequence[str], onto: Sequence[str], /) -> None:
+        """Give what lies at *parts* the place *onto* in the same tree."""
+
+
+REFUSALS = "gateway.refusals"
+"""Where in the environ a list takes the errors that wsgidav makes a page of its own of."""
+
+
+@contextmanager
+def _told(environ: Environ) -> Iterator[None]:
+    """Have an error of ours arrive with its own words."""
+    try:
+        yield
+    except GatewayError as exc:
+        environ.get(REFUSALS, []).append(exc)
+        raise DAVError(exc.http_status) from exc
+
+
+class _Changing:
+    """A resource that lies in a tree where it can be removed or moved."""
+
+    path: str
+    environ: Environ
+    changes: Changes | None = None
+
+    def handle_delete(self) -> bool:
+        if self.changes is None:
+            raise DAVError(HTTP_FORBIDDEN)
+        with _told(self.environ):
+            self.changes.remove(_parts(self.path)[1:])
+        return True
+
+    def handle_move(self, dest_path: str) -> bool:
+        if self.changes is None:
+            raise DAVError(HTTP_FORBIDDEN)
+        (tree, *parts), (onto_tree, *onto) = _parts(self.path), _parts(dest_path)
+        with _told(self.environ):
+            # Nothing can go from one tree to another: each says so in its own words.
+            self.changes.move(parts, onto if tree == onto_tree else [])
+        return True
+
+    def handle_copy(self, dest_path: str, *, depth_infinity: bool) -> bool:  # noqa: ARG002
+        with _told(self.environ):
+            raise NotAccepted("what is here cannot be copied by the gateway")
+
+
+def _parts(path: str) -> list[str]:
+    return [part for part in path.split("/") if part]
+
+
 class _Shown:
     """What the four classes share: the properties of a node."""
 
@@ -104,17 +162,18 @@ class _Shown:
         return DAVError(HTTP_NOT_FOUND)
 
 
-class FileResource(_Shown, DAVNonCollection):  # type: ignore[misc]
-    """A file of the library."""
+class FileResource(_Changing, _Shown, DAVNonCollection):  # type: ignore[misc]
+    """A file; *changes* is the tree in which it can be removed or moved, if it can."""
 
-    def __init__(self, path: str, environ: Environ, node: File) -> None:
+    def __init__(
+        self, path: str, environ: Environ, node: File, changes: Changes | None = None
+    ) -> None:
         super().__init__(path, environ)
         self.node: File = node
+        self.changes = changes
 
     def open_range(self, start: int, stop: int) -> Reader:
         """Return a reader of the bytes [start, stop). Fetches nothing."""
-        if self.node.open is None:
-            raise DAVError(HTTP_FORBIDDEN, "a queued NZB can be deleted, and not read")
         return self.node.open(start, stop)
 
     def get_content(self) -> Any:
@@ -142,12 +201,15 @@ class FileResource(_Shown, DAVNonCollection):  # type: ignore[misc]
         return not self.lockable
 
 
-class FolderResource(_Shown, DAVCollection):  # type: ignore[misc]
-    """A folder, of the library or above it."""
+class FolderResource(_Changing, _Shown, DAVCollection):  # type: ignore[misc]
+    """A folder; *changes* is the tree in which it can be removed or moved, if it can."""
 
-    def __init__(self, path: str, environ: Environ, node: Folder) -> None:
+    def __init__(
+        self, path: str, environ: Environ, node: Folder, changes: Changes | None = None
+    ) -> None:
         super().__init__(path.rstrip("/") or "/", environ)
         self.node: Folder = node
+        self.changes = changes
 
     def iter_members(self) -> Iterator[Any]:
         """Give the resources in it, as they are read."""
@@ -192,15 +254,18 @@ class NzbResource(FileResource):
         if isinstance(written, File):
             self.node = written  # wsgidav answers with its tag
 
-    def delete(self) -> None:
-        self._tree.delete(self._category, self._name)
+    def handle_delete(self) -> bool:
+        with _told(self.environ):
+            self._tree.delete(self._category, self._name)
         self.remove_all_locks(recursive=True)
+        return True
 
-    def handle_copy(self, dest_path: str, *, depth_infinity: bool) -> bool:  # noqa: ARG002
-        raise DAVError(HTTP_FORBIDDEN, "what is queued cannot be copied")
-
-    def handle_move(self, dest_path: str) -> bool:  # noqa: ARG002
-        raise DAVError(HTTP_FORBIDDEN, "what is queued cannot be moved")
+    def handle_move(self, dest_path: str) -> bool:
+        tree, *onto = _parts(dest_path)
+        with _told(self.environ):
+            self._tree.move(self._category, self._name, onto if tree == "nzbs" else [])
+        self.remove_all_locks(recursive=True)
+        return True
 
     def set_property_value(
         self,
@@ -229,11 +294,17 @@ class NzbFolderResource(FolderResource):
         self._tree.put_empty(self.node.name, name)
         return self.provider.get_resource_inst(f"{self.path.rstrip('/')}/{name}", self.environ)
 
-    def delete(self) -> None:
-        raise DAVError(HTTP_FORBIDDEN)
-
     def handle_delete(self) -> bool:
-        raise DAVError(HTTP_FORBIDDEN, "a category cannot be deleted here")
+        with _told(self.environ):
+            raise NotAccepted("a category cannot be deleted here: it stands in the settings")
+
+    def handle_move(self, dest_path: str) -> bool:  # noqa: ARG002
+        with _told(self.environ):
+            raise NotAccepted("a category cannot be renamed here: it stands in the settings")
+
+    def handle_copy(self, dest_path: str, *, depth_infinity: bool) -> bool:  # noqa: ARG002
+        with _told(self.environ):
+            raise NotAccepted("a category cannot be copied: it stands in the settings")
 
 
 class _Writer:

@@ -1,21 +1,28 @@
 """What the tree shows: files and folders as plain values, found by path. No HTTP, no wsgidav.
 
-/content/<category>/<release>/<folders…>/<file>    the library, read-only
-/nzbs/<category>/<name>.nzb                        the queue (`gateway_webdav.nzbs`)
-/completed-symlinks/…, /.ids/…                     links to files (`gateway_webdav.links`)
+/content/<category>/<release>/<folders…>/<file>      the library
+/completed-symlinks/<category>/<job>/<folders…>/…    links for *arr (`gateway_webdav.links`)
+/nzbs/<category>/<name>.nzb                          the queue (`gateway_webdav.nzbs`)
+/.ids/<a>/<b>/<c>/<id>                               every file by its id (`gateway_webdav.links`)
 """
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import Protocol, TypeAlias
 
-from gateway.library.entries import FileEntry, Release
+from gateway.errors import GatewayError
+from gateway.library.entries import FileEntry, Release, Removed
 from gateway.library.entries import Folder as Content
 from gateway.nzb.media_types import media_type
 from gateway.streams.on_disk import FileLayout
+
+log = logging.getLogger(__name__)
+
+_EMPTIED = 1000
 
 
 class Reader(Protocol):
@@ -34,8 +41,8 @@ class Reader(Protocol):
 class File:
     """A file. Times are in seconds since 1970, *etag* is strong and without quotes.
 
-    *open* gives a reader of the bytes [start, stop), without fetching any; None: it cannot be
-    read.
+    *open* gives a reader of the bytes [start, stop), without fetching any. *true_name* tells what
+    it is where *name* does not.
     """
 
     name: str
@@ -43,11 +50,12 @@ class File:
     created: float
     modified: float
     etag: str
-    open: Callable[[int, int], Reader] | None
+    open: Callable[[int, int], Reader]
+    true_name: str = ""
 
     @property
     def content_type(self) -> str:
-        return media_type(self.name)
+        return media_type(self.true_name or self.name)
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,6 +70,23 @@ class Folder:
 Node: TypeAlias = File | Folder
 
 
+class BytesReader:
+    """A reader over the bytes [start, stop) of *content*, in memory."""
+
+    def __init__(self, content: bytes, start: int, stop: int) -> None:
+        self._left = memoryview(content)[start:stop]
+
+    def read_view(self, limit: int, /) -> memoryview:
+        view, self._left = self._left[:limit], self._left[limit:]
+        return view
+
+    def suspend(self) -> None:
+        """Nothing: no connection and no budget is held."""
+
+    def close(self) -> None:
+        self._left = memoryview(b"")
+
+
 class Stream(Reader, Protocol):
     def seek(self, offset: int, /) -> int: ...
 
@@ -70,6 +95,12 @@ class StreamOpener(Protocol):
     """`gateway.streams.Streams`, as far as this package needs it."""
 
     def open(self, layout: FileLayout, *, stop: int | None = None, name: str = "") -> Stream: ...
+
+
+class NotMovable(GatewayError):
+    """What was to be moved has its place and keeps it."""
+
+    http_status = 403
 
 
 class Catalogue(Protocol):
@@ -87,6 +118,8 @@ class Catalogue(Protocol):
 
     def layout(self, file_id: str) -> FileLayout: ...
 
+    def remove_files(self, release: Release, path: str = "") -> Removed: ...
+
 
 class LibraryTree:
     """The library as folders. *categories* are shown even while they hold nothing."""
@@ -98,6 +131,8 @@ class LibraryTree:
         self._streams = streams
         self._categories = tuple(categories)
         self._created = created
+        # Folders whose last file was removed: (release, path). See `remove`.
+        self._emptied: dict[tuple[int, str], None] = {}
 
     def find(self, parts: Sequence[str]) -> Node | None:
         """Return what lies at *parts*, counted from the tree's own folder."""
@@ -119,10 +154,50 @@ class LibraryTree:
                 if release is None:
                     return None
                 content = self._library.entries(release, path)
-                if not content.files and not content.folders:
-                    return None  # only a folder with something in it exists
+                is_empty = not content.files and not content.folders
+                if is_empty and (release.id, path) not in self._emptied:
+                    return None
                 return self._folder(release, path, inside[-1])
         return None
+
+    def remove(self, parts: Sequence[str]) -> None:
+        """Remove the release, or what it has, at *parts*, and all links to it; who reads, reads on.
+
+        Mounts remove a folder's files one by one, and then want to remove the folder: so a release
+        without files stays, until it is removed itself, and a folder in it is shown while asked
+        for, as long as the program runs.
+        """
+        category, name, *inside = parts
+        release, path = self._library.release(category, name), "/".join(inside)
+        if release is None:
+            return
+        gone = self._library.remove_files(release, path)
+        self._emptied.pop((release.id, path), None)
+        for depth in range(1, len(inside)):
+            self._emptied[release.id, "/".join(inside[:depth])] = None
+        for oldest in list(self._emptied)[:-_EMPTIED]:
+            self._emptied.pop(oldest, None)
+        log.warning(
+            "[Library] removed by WebDAV: '%s' (files: %d, bytes: %d), and all links to it",
+            "/".join(parts),
+            gone.files,
+            gone.size,
+        )
+
+    def move(self, parts: Sequence[str], onto: Sequence[str]) -> None:  # noqa: ARG002
+        """Refuse: nothing in the library can be renamed."""
+        raise NotMovable(f"{parts[-1]!r} cannot be moved: what is in the library keeps its name")
+
+    def file(self, entry: FileEntry) -> File:
+        """Return *entry* as a file of the tree."""
+        return File(
+            entry.name,
+            entry.size,
+            entry.release.created,
+            entry.modified,
+            entry.etag,
+            partial(self._open, entry),
+        )
 
     def _category_folders(self) -> Iterator[Node]:
         for category in sorted({*self._categories, *self._library.categories()}):
@@ -144,17 +219,6 @@ class LibraryTree:
             yield self._folder(release, f"{path}/{name}" if path else name, name)
         for entry in content.files:
             yield self.file(entry)
-
-    def file(self, entry: FileEntry) -> File:
-        """Return *entry* as a file of the tree."""
-        return File(
-            entry.name,
-            entry.size,
-            entry.release.created,
-            entry.modified,
-            entry.etag,
-            partial(self._open, entry),
-        )
 
     def _open(self, entry: FileEntry, start: int, stop: int) -> Reader:
         layout = self._library.layout(entry.id)
