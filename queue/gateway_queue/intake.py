@@ -241,6 +241,14 @@ class Queue:
         """Return a page of the history."""
         return self._store.history(wanted)
 
+    def poll(self, wanted: Wanted, *, unlinked: Collection[str], whole: bool) -> HistoryPage:
+        """Return the first page of the history, what is still to be imported before the rest.
+
+        *whole*: none of that is left out, whatever the limit. Categories in *unlinked* have no
+        links by which it could be told.
+        """
+        return self._store.poll(wanted, unlinked=unlinked, whole=whole)
+
     @property
     def history_revision(self) -> int:
         """Return a number that grows with every change of the history."""

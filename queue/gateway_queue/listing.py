@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Collection
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
-from sqlalchemy import ColumnElement, Connection, Row, and_, case, func, select
+from sqlalchemy import ColumnElement, Connection, Row, and_, case, func, or_, select
 
-from gateway.library.schema import jobs
+from gateway.library.schema import jobs, links
 from gateway_queue.item import HISTORY, PENDING, WORKING, Item, Priority, State
 
 # Without the document, which is larger than all the rest together.
@@ -114,13 +114,37 @@ _HISTORY_ORDER = (jobs.c.completed.desc(), jobs.c.added.desc(), jobs.c.nzo_id)
 
 def history_page(tx: Connection, wanted: Wanted) -> HistoryPage:
     """Return what is finished, the newest first."""
-    finished = and_(
+    finished = and_(*_finished(wanted), *conditions_of(wanted))
+    return HistoryPage(*_page(tx, finished, wanted, _HISTORY_ORDER))
+
+
+def _finished(wanted: Wanted) -> tuple[ColumnElement[bool], ...]:
+    return (
         jobs.c.completed.is_not(None),
         jobs.c.state.in_(HISTORY),
         jobs.c.archived.is_(wanted.archived),
     )
-    items, found = _page(tx, and_(finished, *conditions_of(wanted)), wanted, _HISTORY_ORDER)
-    return HistoryPage(items, found)
+
+
+def history_poll(
+    tx: Connection, wanted: Wanted, *, unlinked: Collection[str], whole: bool
+) -> HistoryPage:
+    """Return the first page of the history with what nobody has imported yet before the rest.
+
+    That is what failed, and what still has its links: an *arr moves these, and removes the job of
+    a failure. Of categories in *unlinked* it is everything. *whole*: none of it is left out,
+    whatever the limit.
+    """
+    finished = and_(*_finished(wanted), *conditions_of(wanted))
+    has_links = select(links.c.id).where(
+        links.c.release_id == jobs.c.release_id, links.c.file_id.is_not(None)
+    )
+    waits = or_(jobs.c.state == State.FAILED, jobs.c.category.in_(unlinked), has_links.exists())
+    if whole and wanted.limit:
+        waiting = tx.scalar(select(func.count()).where(finished, waits)) or 0
+        wanted = replace(wanted, limit=max(wanted.limit, waiting))
+    first = case((waits, 0), else_=1)
+    return HistoryPage(*_page(tx, finished, wanted, (first, *_HISTORY_ORDER)))
 
 
 def _page(

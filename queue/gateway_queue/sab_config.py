@@ -29,8 +29,8 @@ class Setup:
     *mount_dir* is where the clients see the WebDAV tree mounted; *data_dir* is where our own
     files lie; *categories* are those that exist, by name, with the folder that each has in
     `content` and in `completed-symlinks`; those in *unlinked* have none in the latter;
-    *default_category* takes the rest. *ignores_history_limit*: an *arr is shown all of the
-    history, however little it asks for.
+    *default_category* takes the rest. *ignores_history_limit*: an *arr is shown all that it may
+    still import, however little it asks for.
     """
 
     mount_dir: PurePosixPath

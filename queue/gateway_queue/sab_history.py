@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from urllib.parse import urlsplit
 
 from gateway_queue.intake import Queue
@@ -63,17 +62,13 @@ class HistoryModes:
             states=[State.FAILED] if call.flag("failed_only") else states(call),
             archived=call.flag("archive"),
         )
-        page = self._jobs.history(wanted if self._is_limited(wanted) else replace(wanted, limit=0))
+        if _is_poll(wanted):
+            setup = self._setup
+            whole = setup.ignores_history_limit
+            page = self._jobs.poll(wanted, unlinked=setup.unlinked, whole=whole)
+        else:
+            page = self._jobs.history(wanted)
         return history(self._setup, page, wanted, revision, self._status.totals())
-
-    def _is_limited(self, wanted: Wanted) -> bool:
-        """Whether the limit holds: an *arr that sees the newest only would lose the others.
-
-        It removes a job once it has imported it, so what is still there is still to be imported.
-        """
-        if not self._setup.ignores_history_limit or wanted.archived or wanted.start:
-            return True
-        return wanted.categories is None and wanted.limit < _GLANCE
 
     def _delete(self, call: Call) -> Answer:
         # Whatever del_files says: the release stays, only its row goes.
@@ -87,6 +82,15 @@ class HistoryModes:
         else:
             self._jobs.forget(ids, archive=archive)
         return OK
+
+
+def _is_poll(wanted: Wanted) -> bool:
+    """Whether an *arr may be looking for what it can import, of which the newest are but a part.
+
+    It asks for a first page of 60, as a rule, and of its category.
+    """
+    is_first = not wanted.start and not wanted.archived
+    return is_first and (wanted.categories is not None or wanted.limit >= _GLANCE)
 
 
 def history(setup: Setup, page: HistoryPage, wanted: Wanted, revision: int, totals: Sums) -> Answer:

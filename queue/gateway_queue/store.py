@@ -7,7 +7,7 @@ item one gets it. What is added is on the disk before the caller hears of it.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from typing import Any
 
 from sqlalchemy import Connection, func, select, update
@@ -35,6 +35,7 @@ from gateway_queue.listing import (
     QueuePage,
     Wanted,
     history_page,
+    history_poll,
     item_of,
     queue_page,
     state_counts,
@@ -176,6 +177,11 @@ class JobStore(Asked):
         """Return a page of the history."""
         with self.database.read() as tx:
             return history_page(tx, wanted or Wanted())
+
+    def poll(self, wanted: Wanted, *, unlinked: Collection[str], whole: bool) -> HistoryPage:
+        """Return the first page of the history as an *arr wants it; see `history_poll`."""
+        with self.database.read() as tx:
+            return history_poll(tx, wanted, unlinked=unlinked, whole=whole)
 
     def counts(self) -> dict[str, int]:
         """Return how many items stand where, of every state that an item can be found in."""

@@ -15,6 +15,7 @@ from sab_shapes import misfits
 from werkzeug.test import Client
 
 from gateway.demo import Post
+from gateway.library.links import Links
 from gateway_queue.intake import Queue
 from gateway_queue.item import Item, State
 from gateway_queue.listing import Wanted
@@ -315,16 +316,56 @@ def test_an_arr_sees_every_job_that_it_has_not_removed_whatever_its_limit(
     assert jobs(ask, start=5, limit=10) == past[5:15]
 
 
+def limited(queue: Queue, setup: Setup, around: Surroundings, keys: Keys) -> Client:
+    strict = Setup(setup.mount_dir, setup.data_dir, setup.categories, ignores_history_limit=False)
+    return Client(SabnzbdApi(queue, strict, around, keys))
+
+
 def test_the_limit_of_the_history_holds_if_that_is_set(
     queue: Queue, setup: Setup, around: Surroundings, keys: Keys, past: list[str]
 ) -> None:
-    strict = Setup(setup.mount_dir, setup.data_dir, setup.categories, ignores_history_limit=False)
-    api = Client(SabnzbdApi(queue, strict, around, keys))
+    api = limited(queue, setup, around, keys)
     asked = {"mode": "history", "apikey": API_KEY, "limit": 10, "category": "tv"}
     answer = api.get("/", query_string=asked).json
     assert answer is not None
     assert [slot["nzo_id"] for slot in answer["history"]["slots"]] == past[0:20:2]
     assert answer["history"]["noofslots"] == 15
+
+
+def test_what_an_arr_has_still_to_import_goes_before_what_it_has_and_past_the_limit(
+    ask: Ask,
+    add: Add,
+    queue: Queue,
+    setup: Setup,
+    around: Surroundings,
+    keys: Keys,
+    store: JobStore,
+    processor: Processor,
+    find: Find,
+    wait_until: WaitUntil,
+    clock: Any,
+) -> None:
+    processor.start()
+    done = []
+    for _ in range(4):
+        done.append(add())
+        wait_until(lambda: find(done[-1]).state is State.COMPLETED)
+        clock.now += 1
+    tree = Links(store.database)
+    for nzo_id in done[1:]:  # it moves the links of all but the oldest away
+        for link in list(tree.members("series", find(nzo_id).name)):
+            tree.remove(link)
+
+    newest_first = [done[0], *done[:0:-1]]
+    assert jobs(ask, limit=0, category="tv") == newest_first
+    assert jobs(ask, limit=2, category="tv") == newest_first[:2]
+    assert jobs(ask) == done[::-1]
+
+    strict = limited(queue, setup, around, keys)
+    asked = {"mode": "history", "apikey": API_KEY, "limit": 1, "category": "tv"}
+    answer = strict.get("/", query_string=asked).json
+    assert answer is not None
+    assert [slot["nzo_id"] for slot in answer["history"]["slots"]] == done[:1]
 
 
 def test_the_history_is_filtered(ask: Ask, past: list[str]) -> None:
