@@ -120,6 +120,7 @@ class Reactor:
         except OSError:
             # The reactor has stopped; what was ordered too late is settled here and now.
             with self._wake_lock:  # for one thread at a time, as the selector thread was
+                self._awake = False  # nobody hears any more: the next order settles itself, too
                 self._run_orders()
                 self._hand_over()
 
