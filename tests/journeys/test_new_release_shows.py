@@ -107,8 +107,7 @@ def dropped(root: Path, gateway: GatewayProcess, mount: Path) -> None:
     for folder in ("content", "completed-symlinks"):
         assert list((mount / folder / "movies").iterdir()) == []
         assert list((mount / folder / "tv").iterdir()) == []
-    for folder in (mount / ".ids").iterdir():
-        assert list(folder.iterdir()) == []
+    assert list((mount / ".ids").iterdir())
     post = make_posts({"Film.mkv": FILM, "Film.nfo": b"words"}, part_size=200_000)
     for category in ("movies", "tv"):
         (root / "drop" / category).mkdir()
