@@ -88,9 +88,15 @@ class CachedSource:
             self.cache.put(body)
         return body
 
-    def exists(self, parts: Sequence[Part], *, timeout_s: float) -> list[Verdict]:
+    def exists(
+        self,
+        parts: Sequence[Part],
+        *,
+        timeout_s: float,
+        given_up: Callable[[], bool] | None = None,
+    ) -> list[Verdict]:
         """Ask the source: that an article is here says nothing of the providers."""
-        return self._source.exists(parts, timeout_s=timeout_s)
+        return self._source.exists(parts, timeout_s=timeout_s, given_up=given_up)
 
     def without_keeping(self) -> Articles:
         """Return this source for who reads everything once: what it fetches is not kept.
@@ -138,8 +144,14 @@ class _PassingSource:
             return body
         return self._source.body(part, timeout_s=timeout_s, demand=demand)
 
-    def exists(self, parts: Sequence[Part], *, timeout_s: float) -> list[Verdict]:
-        return self._source.exists(parts, timeout_s=timeout_s)
+    def exists(
+        self,
+        parts: Sequence[Part],
+        *,
+        timeout_s: float,
+        given_up: Callable[[], bool] | None = None,
+    ) -> list[Verdict]:
+        return self._source.exists(parts, timeout_s=timeout_s, given_up=given_up)
 
 
 class _Hit:

@@ -45,5 +45,14 @@ class Articles(Protocol):
     def body(self, part: Part, *, timeout_s: float, demand: bool = True) -> Body:
         """Return the article of *part*, waiting for it."""
 
-    def exists(self, parts: Sequence[Part], *, timeout_s: float) -> list[Verdict]:
-        """Say of each part whether its article can be had, without fetching it."""
+    def exists(
+        self,
+        parts: Sequence[Part],
+        *,
+        timeout_s: float,
+        given_up: Callable[[], bool] | None = None,
+    ) -> list[Verdict]:
+        """Say of each part whether its article can be had, without fetching it.
+
+        Ends early once *given_up* says True.
+        """

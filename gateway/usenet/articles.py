@@ -12,8 +12,10 @@ who waits. A flight ends with the body, or with one of three verdicts:
 from __future__ import annotations
 
 import threading
+import time
 from collections.abc import Callable, Sequence
 from contextlib import suppress
+from functools import partial
 
 from gateway.errors import (
     ArticleDamaged,
@@ -29,8 +31,9 @@ from gateway.usenet.body import Body, read_body
 from gateway.usenet.call import Call
 from gateway.usenet.flight import Fetch, Flight
 from gateway.usenet.permits import Request
+from gateway.usenet.proofs import prove
 from gateway.usenet.provider import Provider
-from gateway.usenet.survey import Verdict, survey
+from gateway.usenet.survey import Patience, Verdict, survey
 from gateway.usenet.workload import Reservation
 
 __all__ = ["ArticleSource", "Body", "Fetch", "Verdict"]
@@ -96,10 +99,16 @@ class ArticleSource:
         """Say of each part whether its article is there, by STAT in pipelined batches.
 
         Blocks for at most *timeout_s*, or until *given_up*, asked ten times a second, says True;
-        what is not known by then is UNKNOWN. Raises nothing.
+        what is not known by then is UNKNOWN. Where only providers say so whose STAT has lied
+        (`Claims`), a few of these articles are fetched as well. Raises nothing.
         """
-        asker = workload.current()
-        return survey(self.providers, parts, Request(asker, demand=False), timeout_s, given_up)
+        request = Request(workload.current(), demand=False)
+        patience = Patience(time.monotonic() + timeout_s, given_up)
+        verdicts, claimed = survey(self.providers, parts, request, patience)
+        if claimed:
+            fetch = partial(self.request, demand=False)
+            verdicts.update(prove(fetch, {index: parts[index] for index in claimed}, patience))
+        return [verdicts[index] for index in range(len(parts))]
 
     def close(self) -> None:
         """Refuse what is asked from now on, and end what is in flight as unknown."""
@@ -199,8 +208,10 @@ class ArticleSource:
         else:
             if body is not None:
                 provider.tally.articles += 1
+                provider.claims.delivered(message_id)
                 self._end(flight, body=body)
                 return
+            provider.claims.refused(message_id)
             with self.lock:
                 flight.missing.add(provider.name)
         self._advance(flight)

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 
 from gateway.errors import ConnectionLost, LoginRefused, ProviderBusy, ProviderError
 from gateway.usenet.call import Call
+from gateway.usenet.claims import Claims
 from gateway.usenet.permits import Request
 from gateway.usenet.pool import Pool
 from gateway.usenet.tally import Tally
@@ -136,6 +137,7 @@ class Provider:
         self.rank = rank
         self.pool = pool
         self.tally = Tally()
+        self.claims = Claims(rank.name)
         self._breaker = breaker
         self.knows_stat = True  # False once it answered STAT with 500: HEAD is sent instead
 

@@ -20,6 +20,8 @@ from gateway.usenet.replies import Meaning, meaning
 
 # One permit covers one batch of at most so many commands.
 BATCH = 100
+# So many batches for each connection are on their way or wait for it: none is ever idle.
+_AHEAD = 2
 # How long it takes at most until it is noticed that the asker has given up.
 _LOOK_S = 0.1
 
@@ -37,7 +39,7 @@ Question = tuple[int, str]
 
 
 @dataclass(frozen=True, slots=True)
-class _Patience:
+class Patience:
     """How long to wait for answers: until a time of the monotonic clock, or until told."""
 
     deadline: float
@@ -52,82 +54,84 @@ class _Patience:
 
 
 def survey(
-    providers: Sequence[Provider],
-    parts: Sequence[Part],
-    request: Request,
-    timeout_s: float,
-    given_up: Callable[[], bool] | None = None,
-) -> list[Verdict]:
-    """Return a verdict for each part, in order. What *timeout_s* does not suffice for is UNKNOWN.
+    providers: Sequence[Provider], parts: Sequence[Part], request: Request, patience: Patience
+) -> tuple[dict[int, Verdict], list[int]]:
+    """Return a verdict for each part, by index; what *patience* does not suffice for is UNKNOWN.
 
     *providers* come in the order in which they are asked; each is asked only for what those
-    before it lack, and a backup only for what another provider said it lacks. *given_up* is
-    asked ten times a second: once it says True, nobody is asked any more.
+    before it lack, and a backup only for what another provider said it lacks. The second list
+    has those parts of which the only ones to say that they are there are not believed: UNKNOWN.
     """
-    patience = _Patience(time.monotonic() + timeout_s, given_up)
-    present: set[int] = set()
-    unknown: set[int] = set() if providers else set(range(len(parts)))
+    wanted = {index: part.message_ids for index, part in enumerate(parts)}
+    verdicts = dict.fromkeys(wanted, Verdict.MISSING if providers else Verdict.UNKNOWN)
+    claimed: set[int] = set()
     lacking: set[int] = set()
     for provider in providers:
-        asked = range(len(parts)) if not provider.is_backup else sorted(lacking)
-        questions = [
-            (index, message_id)
-            for index in asked
-            if index not in present
-            for message_id in parts[index].message_ids
-        ]
-        answers = _ask(provider, questions, request, patience)
-        for index, found in answers.items():
-            if found is True:
-                present.add(index)
+        asked = sorted(lacking & wanted.keys()) if provider.is_backup else list(wanted)
+        questions = [(index, message_id) for index in asked for message_id in wanted[index]]
+        for index, found in _ask(provider, questions, request, patience).items():
+            if found is True and provider.claims.believed:
+                verdicts[index] = Verdict.PRESENT
+                claimed.discard(index)
+                del wanted[index]
+            elif found is True:
+                claimed.add(index)
             elif found is False:
                 lacking.add(index)
             else:
-                unknown.add(index)
-    return [
-        Verdict.PRESENT
-        if index in present
-        else Verdict.UNKNOWN
-        if index in unknown
-        else Verdict.MISSING
-        for index in range(len(parts))
-    ]
+                verdicts[index] = Verdict.UNKNOWN
+    for index in claimed:
+        verdicts[index] = Verdict.UNKNOWN
+    return verdicts, sorted(claimed)
 
 
 def _ask(
-    provider: Provider, questions: Sequence[Question], request: Request, patience: _Patience
+    provider: Provider, questions: Sequence[Question], request: Request, patience: Patience
 ) -> dict[int, bool | None]:
     """Ask one provider: True it has one of the part's ids, False it has none, None unknown."""
-    answers: dict[int, bool | None] = {}
     if not questions:
-        return answers
+        return {}
+    answers: dict[int, bool | None] = {}
     if not patience.left_s() or provider.refusal() is not None:
         return {index: None for index, _ in questions}
     verb = b"STAT" if provider.knows_stat else b"HEAD"
     ended: queue.SimpleQueue[tuple[Sequence[Question], Call]] = queue.SimpleQueue()
-    calls = _submit(provider, verb, questions, request, ended)
-    waiting = len(calls)
+    most = _AHEAD * max(1, provider.pool.status().allowed)
+    calls: set[Call] = set()
     unsupported: list[Question] = []
-    while waiting:
+    asked, failed = 0, False
+    while True:
+        while asked < len(questions) and len(calls) < most:
+            if failed and provider.refusal() is not None:
+                break
+            batch = questions[asked : asked + BATCH]
+            asked += len(batch)
+            calls.add(_submit(provider, verb, batch, request, ended))
+        if not calls:
+            break
         try:
             batch, call = ended.get(timeout=patience.left_s())
         except queue.Empty:
             if patience.left_s():
                 continue
             break
-        waiting -= 1
+        calls.discard(call)
+        failed = failed or call.error is not None
         responses = call.responses if call.error is None else ()
-        for number, question in enumerate(batch):
-            found = _reading(responses[number]) if number < len(responses) else None
-            if found is None and number < len(responses):
-                if verb == b"STAT" and responses[number].status_code == 500:
+        for question, response in zip(batch, responses, strict=False):
+            found = _reading(response)
+            if found is None:
+                if verb == b"STAT" and response.status_code == 500:
                     unsupported.append(question)
                     continue
-                provider.refused(refusal(responses[number], provider.name))
+                provider.refused(refusal(response, provider.name))
+            elif found:
+                found = provider.claims.said(question[1])
             _merge(answers, question[0], found)
-    if waiting:
-        for call in calls:
-            call.cancel()
+        for question in batch[len(responses) :]:
+            _merge(answers, question[0], None)
+    for call in calls:
+        call.cancel()
     if unsupported:
         provider.knows_stat = False
         for index, found in _ask(provider, unsupported, request, patience).items():
@@ -138,19 +142,15 @@ def _ask(
 def _submit(
     provider: Provider,
     verb: bytes,
-    questions: Sequence[Question],
+    batch: Sequence[Question],
     request: Request,
     ended: queue.SimpleQueue[tuple[Sequence[Question], Call]],
-) -> list[Call]:
-    calls = []
-    for start in range(0, len(questions), BATCH):
-        batch = questions[start : start + BATCH]
-        lines = [
-            verb + b" <" + message_id.encode("utf-8", "surrogateescape") + b">\r\n"
-            for _, message_id in batch
-        ]
-        calls.append(provider.submit(lines, request, _report(batch, ended)))
-    return calls
+) -> Call:
+    lines = [
+        verb + b" <" + message_id.encode("utf-8", "surrogateescape") + b">\r\n"
+        for _, message_id in batch
+    ]
+    return provider.submit(lines, request, _report(batch, ended))
 
 
 def _report(

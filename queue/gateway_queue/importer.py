@@ -24,7 +24,7 @@ from gateway.nzb.names import subject_name
 from gateway.streams.source import Articles
 from gateway_queue.category import CategoryRules, Duplicates, rules_of
 from gateway_queue.contents import Kind, kind_of
-from gateway_queue.inspection import Inspection, sampled
+from gateway_queue.inspection import Inspection
 from gateway_queue.item import Item
 from gateway_queue.naming import published
 from gateway_queue.opened import opened
@@ -32,7 +32,7 @@ from gateway_queue.opening import Found, Unpacker
 from gateway_queue.posted_files import Posted
 from gateway_queue.ticket import Ticket
 from gateway_queue.tidying import kept
-from gateway_queue.verifier import Verifier
+from gateway_queue.verifier import Sought, Verifier
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,14 +115,14 @@ class Importer:
         return Plan(item, nzb, password, posted, files, frozenset(inspection.present))
 
     def verify(self, plan: Plan, ticket: Ticket) -> None:
-        """Make sure that a sample of the articles of each file is there.
+        """Make sure that the posted files are whole, as well as their category wants to know it.
 
-        Raises IncompletePost, any other GatewayError where that is not known, and LetGo.
+        Raises IncompletePost, any other ImportFailed where what is there is wrong, any other
+        GatewayError where that is not known, and LetGo.
         """
-        parts = [part for one in plan.posted for part in sampled(one.listed)]
-        asked = [part for part in parts if part.message_ids[0] not in plan.present]
-        total = sum(one.listed.parts for one in plan.posted)
-        self._verifier.verify(asked, ticket, total=total, known=len(parts) - len(asked))
+        how = rules_of(self._rules, plan.item.category).verify
+        sought = [Sought(one.name, one.table, one.real_md5) for one in plan.posted]
+        self._verifier.verify_post(sought, how, ticket, present=plan.present)
 
     def publisher(self, plan: Plan) -> Callable[[Connection], Release]:
         """Return what publishes *plan* within a transaction that it is given."""

@@ -40,9 +40,10 @@ def opened(inspection: Inspection, par2s: Sequence[NzbFile]) -> Shelf:
     found += [(file, one) for file, one in zip(indexes, extra, strict=True) if one is not None]
     sets = par2.read(_contents(inspection, found))
     if any(one.files for one in sets.values()):
-        names = _real_names(sets, shelf)
+        told = _told(sets, shelf)
         shelf.posted = [
-            replace(one, real_name=name) for one, name in zip(posted, names, strict=True)
+            replace(one, real_name=name, real_md5=whole)
+            for one, (name, whole) in zip(posted, told, strict=True)
         ]
     return shelf
 
@@ -77,11 +78,13 @@ def _contents(inspection: Inspection, files: Sequence[tuple[NzbFile, Opening]]) 
         yield data
 
 
-def _real_names(sets: Mapping[bytes, par2.Par2Set], shelf: Shelf) -> list[str]:
-    """Return what par2 calls the files on *shelf*, "" where it says nothing."""
-    told: dict[tuple[bytes, int], set[str]] = {}
+def _told(sets: Mapping[bytes, par2.Par2Set], shelf: Shelf) -> list[tuple[str, bytes | None]]:
+    """Return name and MD5 that par2 has of each file on *shelf*, "" and None if it has not."""
+    told: dict[tuple[bytes, int], set[tuple[str, bytes]]] = {}
     for described in (one for each in sets.values() for one in each.files.values()):
-        told.setdefault((described.md5_16k, described.size), set()).add(described.name)
+        told.setdefault((described.md5_16k, described.size), set()).add(
+            (described.name, described.md5)
+        )
     sizes = {size for _, size in told}
     # An article that is smaller than what is hashed: hardly ever.
     short = [
@@ -90,12 +93,12 @@ def _real_names(sets: Mapping[bytes, par2.Par2Set], shelf: Shelf) -> list[str]:
         if not one.opening.hash16k and one.opening.size in sizes
     ]
     shelf.prefetch((index, shelf.posted[index].opening.end) for index in short)
-    names = []
+    found: list[tuple[str, bytes | None]] = []
     for index, file in enumerate(shelf.posted):
         hashed = file.opening.hash16k
         if index in short:
             hashed = md5(shelf.file(index).read(_HASHED))
         # Files that begin alike and are of one size are told apart by nothing.
         known = told.get((hashed, file.opening.size), set())
-        names.append(next(iter(known)) if len(known) == 1 else "")
-    return names
+        found.append(next(iter(known)) if len(known) == 1 else ("", None))
+    return found

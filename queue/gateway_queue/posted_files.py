@@ -39,13 +39,15 @@ _KEPT = 64 << 20
 class Posted:
     """A posted file: as the NZB lists it, as its first article shows it, and its layout.
 
-    *real_name* is what the post's par2 files call it, "" if they do not.
+    *real_name* is what the post's par2 files call it, "" if they do not, and *real_md5* its MD5
+    as they have it.
     """
 
     listed: NzbFile
     opening: Opening
     table: PartTable
     real_name: str = ""
+    real_md5: bytes | None = None
 
     @property
     def names(self) -> tuple[str, ...]:

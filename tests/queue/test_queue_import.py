@@ -276,7 +276,7 @@ def test_a_first_article_that_stat_promised_and_body_denies_is_missing(
     item = import_(post.nzb)
 
     assert item.state is State.FAILED
-    assert item.failure.startswith('"Some.Film.mkv": segment 1 of 72: 430 from the provider')
+    assert item.failure == "1 of 5 articles checked (of 72) is missing from the provider"
 
 
 def test_segments_that_the_nzb_leaves_out_fail_the_item_before_anything_is_asked(

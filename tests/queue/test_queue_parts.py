@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from itertools import pairwise
 
 import pytest
@@ -40,7 +40,13 @@ class Answers:
     def __init__(self, *verdicts: Verdict) -> None:
         self.verdicts = list(verdicts)
 
-    def exists(self, parts: Sequence[Part], *, timeout_s: float) -> list[Verdict]:
+    def exists(
+        self,
+        parts: Sequence[Part],
+        *,
+        timeout_s: float,
+        given_up: Callable[[], bool] | None = None,
+    ) -> list[Verdict]:
         return [self.verdicts.pop(0) for _ in parts]
 
     def request(

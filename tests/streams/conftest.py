@@ -165,7 +165,13 @@ class Shelf:
     def body(self, part: Part, *, timeout_s: float, demand: bool = True) -> Body:
         return self.request(part, demand=demand).result(timeout_s)
 
-    def exists(self, parts: Sequence[Part], *, timeout_s: float) -> list[Verdict]:
+    def exists(
+        self,
+        parts: Sequence[Part],
+        *,
+        timeout_s: float,
+        given_up: Callable[[], bool] | None = None,
+    ) -> list[Verdict]:
         found = [part.message_ids[0] in self.bodies for part in parts]
         return [Verdict.PRESENT if there else Verdict.MISSING for there in found]
 
