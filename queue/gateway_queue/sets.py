@@ -52,12 +52,13 @@ def arrange(files: Sequence[Candidate]) -> tuple[list[FileSet], list[int]]:
     """
     rows = list(_rows(files))
     in_rows = set(chain.from_iterable(row.members for row in rows))
-    pieces, volumes = _pieces(files, in_rows)
+    copies = _copies(files)
+    pieces, volumes = _pieces(files, in_rows | copies)
     volumes += [i for i, one in enumerate(files) if one.kind is Kind.RAR and i not in in_rows]
     sets = rows + pieces
     if volumes:
         sets.append(FileSet(Kind.RAR, tuple(sorted(volumes))))
-    taken = set(chain.from_iterable(one.members for one in sets))
+    taken = copies.union(*(one.members for one in sets))
     disks: dict[str, list[int]] = {}
     for index, one in enumerate(files):
         if index in taken:
@@ -74,6 +75,18 @@ def arrange(files: Sequence[Candidate]) -> tuple[list[FileSet], list[int]]:
     taken.update(chain.from_iterable(one.members for one in sets))
     plain = [i for i, one in enumerate(files) if i not in taken and one.kind is not Kind.PAR2]
     return sets, plain
+
+
+def _copies(files: Sequence[Candidate]) -> set[int]:
+    """Return the indexes of pieces that are there before: some posts are posted twice."""
+    seen: set[tuple[str, int, bytes]] = set()
+    copies: set[int] = set()
+    for index, one in enumerate(files):
+        if one.kind is Kind.SPLIT:
+            essence = (one.name.casefold(), one.size, one.head)
+            copies.update({index} if essence in seen else ())
+            seen.add(essence)
+    return copies
 
 
 def _disk(name: str) -> int:

@@ -250,6 +250,18 @@ def test_of_volumes_that_do_not_say_it_the_end_of_a_7z_is_missed(
     assert "the last of them are missing" in item.failure
 
 
+def test_pieces_that_are_posted_twice_are_joined_once(
+    server: NewsServer, import_: Import, read: Read
+) -> None:
+    pieces = in_7z(INNER, VOLUME)
+    upper = [(name.upper(), data) for name, data in pieces[1:3]]
+    post = posted(pieces + upper)
+    server.add(post)
+
+    assert import_(post.nzb).failure == ""
+    assert read() == SHOWN
+
+
 def test_volumes_that_are_posted_twice_are_shown_once(
     server: NewsServer, import_: Import, read: Read
 ) -> None:
