@@ -173,7 +173,9 @@ class Gateway:
                 [
                     *checks.endpoints(HealthChecks(library, records, self.health)),
                     *connections.endpoints(providers),
-                    *leases.endpoints(self.leases, self.keeper, self.vod.viewings, self._caps),
+                    *leases.endpoints(
+                        self.leases, self.keeper, self.vod.viewings, self._caps, self.vod.end
+                    ),
                     *limits.endpoints(self.sharing, providers),
                     *open_streams.endpoints(streams, providers),
                 ],

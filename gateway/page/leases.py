@@ -119,12 +119,15 @@ def endpoints(
     keeper: Keeper,
     viewings: Viewings,
     caps: Caps,
+    end_here: Callable[[str], int],
     *,
     clock: Callable[[], float] = time.time,
 ) -> list[Endpoint]:
     """Return what tells of the leases in *store*, and ends sessions.
 
     *caps*: the cap of every pool that this process knows, whether or not somebody is in it.
+    *end_here* ends what this process answers of a session, also what holds no lease just now, and
+    returns how many requests that were.
     """
 
     def show(_call: Call) -> LeasesView:
@@ -137,13 +140,18 @@ def endpoints(
     def end(call: Call) -> EndedView:
         session = call.parameters["session"]
         known = [one for one in store.census() if one.session == session]
-        if not known:
-            raise NotFound(
-                f"no session {session!r} holds a slot: it has ended, or gave it back in a pause"
-            )
-        if known[0].slot_owner is not None:
+        if known and known[0].slot_owner is not None:
             raise NotFound(f"{session!r} is a connection to a provider, and no viewer's session")
-        return EndedView(session, len(keeper.evict(session)))
+        waiting = sum(
+            one.session == session and one.manner is Manner.SUSPENDED for one in viewings()
+        )
+        if not known and not waiting:
+            raise NotFound(
+                f"no session {session!r} is here: it has ended, or pauses at another gateway"
+            )
+        refs = keeper.evict(session) if known else ()
+        end_here(session)
+        return EndedView(session, len(refs) + waiting)
 
     down = {503: "The store of leases cannot be reached"}
     return [
@@ -161,7 +169,7 @@ def endpoints(
             "End a session, wherever it is answered",
             EndedView,
             end,
-            refusals={**down, 404: "No such session holds a slot"},
+            refusals={**down, 404: "No such session holds a slot, or pauses here"},
         ),
     ]
 

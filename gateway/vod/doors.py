@@ -101,6 +101,7 @@ class VodDoor:
             scope = scope_of(environ)
             scope.own(viewer)
             scope.stream(viewer.suspend)
+            viewer.response = scope.body
             if entity is None and _needs_entity(environ):
                 entity = source.learn(scope.own)
             if entity is not None:

@@ -73,3 +73,7 @@ class Vod:
     def viewings(self) -> Sequence[Viewing]:
         """Return who is being served in this process at this moment."""
         return self.sessions.viewings()
+
+    def end(self, session: str) -> int:
+        """Cut what this process answers of *session*; return how many requests that were."""
+        return self.sessions.end(session)

@@ -27,6 +27,9 @@ class Member(Protocol):
     def viewing(self) -> Viewing | None:
         """Return what it does; None before it held a lease."""
 
+    def cut(self) -> object:
+        """End it, and its client's connection. Quick."""
+
 
 class Sessions:
     """All requests that are being answered. *clock* is monotonic."""
@@ -75,6 +78,15 @@ class Sessions:
         with self._lock:
             members = list(self._members.get(member.key, ()))
         return [one for one in members if one is not member and one.is_running]
+
+    def end(self, key: str) -> int:
+        """Cut all requests of the session, with a slot or without; return how many there were."""
+        with self._lock:
+            members = list(self._members.get(key, ()))
+            self._ended.pop(key, None)
+        for one in members:
+            one.cut()
+        return len(members)
 
     def viewings(self) -> Sequence[Viewing]:
         """Return what everybody here does at this moment, the oldest first."""

@@ -39,9 +39,14 @@ _COMES_AGAIN = frozenset({State.SUPERSEDED, State.RELEASED})  # how a turn ends 
 class Client(Protocol):
     """The connection of whoever asks (`gateway.connection` in environ)."""
 
-    def abort(self) -> None: ...
-
     def unsent(self) -> int: ...
+
+
+class Response(Protocol):
+    """The response that the viewer is given (`Scope.body`), once it streams."""
+
+    def abort(self) -> None:
+        """Cut the client's connection, unless another response runs on it by now."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,6 +81,7 @@ class Viewer:
         self.offset = 0
         self.slot = Slot(house.admission, house.probes, source, lambda: self._closed)
         self.turn: Turn | None = None
+        self.response: Response | None = None
         self._house, self._source = house, source
         self._user, self._client, self._connection = user, client, connection
         self._began_at = time.time()
@@ -229,6 +235,14 @@ class Viewer:
         self._house.sessions.leave(self, in_grace=had_turn)
         self._house.admission.wake()  # it may be among those who wait
 
+    def cut(self) -> None:
+        """End this as whoever evicts the session wants it: without grace, its client cut."""
+        if (turn := self.turn) is not None:
+            self._end(turn, 0.0)
+        if self.response is not None:
+            self.response.abort()
+        self.close()
+
     def check_open(self) -> None:
         """Raise ClientGone if this is closed."""
         if self._closed:
@@ -259,8 +273,10 @@ class Viewer:
             return
         self._house.tally.count("taken_back")
         self._house.admission.wake()
-        if self._connection is not None:
-            self._connection.abort()
+        if turn.over is State.EVICTED:
+            self._house.sessions.end(self.key)  # those of it that wait without a slot, too
+        else:
+            self.cut()
 
     def _await_reading(self) -> None:
         """Return once the client demonstrably reads."""

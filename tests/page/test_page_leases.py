@@ -38,6 +38,7 @@ class Site:
     ask: Ask
     viewings: list[Viewing] = field(default_factory=list)
     told: list[State] = field(default_factory=list)
+    ended: list[str] = field(default_factory=list)
 
     def view(self, session: str, manner: Manner = Manner.STREAMING) -> Held:
         """Begin a request of *session*, as bob."""
@@ -60,10 +61,16 @@ def serve(serve_api: Callable[[Sequence[Endpoint]], Ask]) -> Iterator[Serve]:
             stack.callback(store.close)
             stack.callback(keeper.close)
             viewings: list[Viewing] = []
+            ended: list[str] = []
+
+            def end(session: str) -> int:
+                ended.append(session)
+                return 0
+
             endpoints = leases.endpoints(
-                store, keeper, lambda: list(viewings), keeper.caps, clock=lambda: 1090.5
+                store, keeper, lambda: list(viewings), keeper.caps, end, clock=lambda: 1090.5
             )
-            return Site(store, keeper, serve_api(endpoints), viewings)
+            return Site(store, keeper, serve_api(endpoints), viewings, ended=ended)
 
         yield serve
 
@@ -170,7 +177,6 @@ def test_a_viewer_who_paused_for_long_is_told_apart_from_those_who_hold_a_slot(
             "offset": 5724,
         }
     ]
-    assert site.ask("DELETE", "/leases/sessions/s").status == 404
 
 
 def test_connections_to_providers_are_told_by_the_gateway_that_holds_them(site: Site) -> None:
@@ -208,10 +214,18 @@ def test_a_session_that_is_ended_is_told_so_and_leaves_its_pools_without_grace(
     assert site.ask("GET", "/leases").json["sessions"] == []
 
 
+def test_a_session_that_pauses_without_a_slot_is_ended_too(site: Site) -> None:
+    site.view("s", Manner.SUSPENDED).release(0)
+    answer = site.ask("DELETE", "/leases/sessions/s")
+    assert (answer.status, answer.json) == (200, {"session": "s", "refs": 1})
+    assert site.ended == ["s"]
+
+
 def test_a_session_that_is_not_there_is_404_in_words(site: Site) -> None:
     answer = site.ask("DELETE", "/leases/sessions/nobody")
     assert answer.status == 404
-    assert answer.json["error"].startswith("no session 'nobody' holds a slot: ")
+    assert answer.json["error"].startswith("no session 'nobody' is here: ")
+    assert site.ended == []
 
 
 def test_what_is_asked_and_answered_is_described(site: Site) -> None:

@@ -15,6 +15,7 @@ from gateway.http.wire import Timeouts
 from gateway.leases.lease import LeaseStore
 from gateway.leases.redis import RedisLeases
 from gateway.vod.profiles import Profile
+from gateway.vod.reading import Evidence
 
 SIZE = 60_000_003
 FILM = "/movie/bob/s3cret-pw/4711.mkv"
@@ -302,6 +303,47 @@ def test_an_evicted_viewer_is_cut_at_once(
     until(lambda: doors.count("profile:bob") == 0)
     until(lambda: films.counts(ACCOUNT).open == 0)
     assert len(rest(viewer)) < SIZE - 1000
+
+
+def test_a_session_is_ended_with_those_of_it_that_wait_without_a_slot(
+    memory_store: LeaseStore,
+    films: XtreamServer,
+    profile_of: MakeProfile,
+    doors_over: MakeDoors,
+    until: Until,
+) -> None:
+    doors = doors_over(memory_store, [profile_of()], evidence=Evidence(60.0, 60.0, 0.02))
+    older = doors.player(receive_buffer=65536).ask(FILM, "0-")
+    older.read(1000)
+    newer = doors.player(receive_buffer=65536).ask(FILM, "5000-")
+    newer.read(1000)
+    until(lambda: doors.events("superseded") == 1)
+    assert [one.manner.value for one in doors.vod.viewings()] == ["suspended", "streaming"]
+    (session,) = {one.session for one in doors.vod.viewings()}
+    doors.keeper.evict(session)
+    assert len(doors.vod.sessions) == 0
+    for player in (older, newer):
+        assert len(rest(player)) < SIZE - 10_000
+    assert doors.count("profile:bob") == 0
+
+
+def test_a_paused_viewer_who_holds_no_slot_is_ended_all_the_same(
+    memory_store: LeaseStore,
+    films: XtreamServer,
+    profile_of: MakeProfile,
+    doors_over: MakeDoors,
+    until: Until,
+) -> None:
+    doors = doors_over(memory_store, [profile_of()], timeouts=Timeouts(suspend_s=0.2))
+    paused = doors.player(receive_buffer=65536).ask(FILM, "0-")
+    paused.read(1000)
+    until(lambda: doors.events("suspended") == 1)
+    (viewing,) = doors.vod.viewings()
+    assert doors.keeper.evict(viewing.session) == ()
+    assert doors.vod.end(viewing.session) == 1
+    assert doors.vod.viewings() == []
+    assert len(rest(paused)) < SIZE - 1000
+    assert doors.events("resumed") == 0
 
 
 def test_users_have_limits_of_their_own_and_are_told_of_theirs_with_429(
