@@ -176,14 +176,15 @@ class PoolSlots:
         """Look at the demand, claim and give back as is due; return whether nothing is going on."""
         now = self._clock()
         cap, wanted = self._wish(now)
+        if self._is_down:
+            self._check_trust()  # before a claim that may take long again
         if self._is_due(now, cap, wanted):
             self._claim(cap, wanted)
-        if self._clock() - self._confirmed_at >= self._times.trusted_s:
-            self._go_on_alone()
+        self._check_trust()
         self._give_back()
         self._figures = SlotFigures(len(self._in_store), self._target, wanted)
         is_settled = wanted <= len(self._held) <= self._allowed and not self._leaving
-        return is_settled and not self._samples[-1][1]
+        return is_settled and not self._samples[-1][1] and not self._is_down
 
     def _wish(self, now: float) -> tuple[int, int]:
         """Return the cap, and the most that was wanted within the last moments."""
@@ -242,8 +243,10 @@ class PoolSlots:
             self._allow(len(self._in_store), cut=True)
         self._allow(min(len(self._held), claim.target))
 
-    def _go_on_alone(self) -> None:
-        """Do what is to be done when the slots may have expired in the store."""
+    def _check_trust(self) -> None:
+        """Go on alone once the slots may have expired in the store."""
+        if self._clock() - self._confirmed_at < self._times.trusted_s:
+            return
         if self._policy is OnStoreError.LOCAL:
             # What was held, and at the least what an idle gateway keeps.
             self._allow(max(self._allowed, warm(self._pool.status().configured)))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import cast
 
@@ -45,10 +45,12 @@ class Line:
     store: LeaseStore
     is_down: bool = False
     loses_answers: bool = False
+    asked: Callable[[], object] = bool
 
     def claim(
         self, pool: Pool, owner: str, wanted: int, held: Sequence[str], ttl_s: float
     ) -> Claim:
+        self.asked()
         self._check(self.is_down)
         claim = self.store.claim(pool, owner, wanted, held, ttl_s)
         self._check(self.loses_answers)
@@ -298,6 +300,24 @@ def test_without_the_store_for_ttl_every_connection_is_closed_in_time(
     line.is_down = False
     house.run(10)
     assert house.lives() == [4, 6]
+
+
+def test_an_idle_gateway_does_not_let_the_ttl_slip_by_while_the_store_is_away(
+    store: LeaseStore, clock: Clock
+) -> None:
+    house = House(store, clock)
+    site, slots, line = house.add()
+    house.run(10)
+    assert slots.turn() is True  # nothing to do: looked at now and then
+    line.is_down = True
+    house.run(TIMES.heartbeat_s)
+    assert slots.turn() is False  # at every step
+    site.live = 1  # one that was kept warm
+    asked_with: list[int] = []
+    line.asked = lambda: asked_with.append(site.live)
+    clock.now += TIMES.ttl_s
+    slots.turn()
+    assert asked_with == [0]  # it was closed before a store was waited for that may be silent
 
 
 def test_on_store_error_local_goes_on_with_what_was_held(store: LeaseStore, clock: Clock) -> None:
