@@ -79,7 +79,12 @@ def test_an_application_without_the_server_sees_the_peers_address() -> None:
 
 
 @pytest.mark.parametrize(
-    ("proxies", "client"), [(["127.0.0.1"], "198.51.100.9"), ([], "127.0.0.1")]
+    ("proxies", "client"),
+    [
+        (["127.0.0.1"], "198.51.100.9"),
+        (["127.0.0.1", "198.51.100.0/24"], "203.0.113.66"),  # a line from each of two proxies
+        ([], "127.0.0.1"),
+    ],
 )
 def test_the_server_tells_applications_who_asks(servers, proxies, client) -> None:  # type: ignore[no-untyped-def]
     seen: list[str] = []
