@@ -63,4 +63,7 @@ class RedisWatch:
         elif message["type"] == "message":
             state, _, member = message["data"].partition(" ")
             session, _, ref = member.partition("|")
-            self._told(Notice(session, ref, State(state)))
+            try:
+                self._told(Notice(session, ref, State(state)))
+            except Exception:  # noqa: BLE001 - without this thread no other notice is heard
+                _log.exception("a notice of leases was not understood: %r", message["data"])

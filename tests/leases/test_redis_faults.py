@@ -309,6 +309,21 @@ def test_notices_are_heard_again_after_a_restart(server: RedisServer, until: Unt
         until(is_heard)
 
 
+def test_a_notice_that_nobody_understands_does_not_end_the_listening(
+    server: RedisServer, until: Until
+) -> None:
+    told: list[Notice] = []
+    with (
+        closing(RedisLeases.from_url(server.url, recover_s=0)) as store,
+        closing(store.watch(told.append)),
+        Redis.from_url(server.url) as stranger,
+    ):
+        assert stranger.publish("{nzb-gateway}:leases:events", "reborn s|r") == 1
+        store.acquire([[ALL]], "s", "r", TTL_S)
+        store.evict("s")
+        until(lambda: told == [Notice("s", "r", State.EVICTED)])
+
+
 def test_an_eviction_ends_a_session_in_another_process_within_a_second(
     server: RedisServer, until: Until
 ) -> None:
