@@ -10,6 +10,9 @@ from typing import Protocol
 
 from gateway.leases.viewing import Manner, Viewing
 
+LEFT_OPEN = 16
+"""So many superseded requests of a session may wait: a player closes the old one when it seeks."""
+
 
 class Member(Protocol):
     """One request of a session."""
@@ -26,6 +29,10 @@ class Member(Protocol):
 
     def viewing(self) -> Viewing | None:
         """Return what it does; None before it held a lease."""
+
+    @property
+    def was_superseded(self) -> bool:
+        """Whether a newer request took its turn, and it has had none since."""
 
     def cut(self) -> object:
         """End it, and its client's connection. Quick."""
@@ -45,6 +52,12 @@ class Sessions:
     def enter(self, member: Member) -> None:
         with self._lock:
             self._members.setdefault(member.key, []).append(member)
+
+    def crowd(self, key: str) -> list[Member]:
+        """Return the oldest superseded requests of the session, but for the newest LEFT_OPEN."""
+        with self._lock:
+            members = list(self._members.get(key, ()))
+        return [one for one in members if one.was_superseded][:-LEFT_OPEN]
 
     def leave(self, member: Member, *, in_grace: bool) -> None:
         """Forget *member*; *in_grace*: its session's place is kept for a while. Idempotent."""

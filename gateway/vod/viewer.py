@@ -103,6 +103,11 @@ class Viewer:
         return turn is not None and turn.over is None
 
     @property
+    def was_superseded(self) -> bool:
+        turn = self.turn
+        return turn is not None and turn.over is State.SUPERSEDED
+
+    @property
     def has_progressed(self) -> bool:
         return self._has_bytes
 
@@ -151,6 +156,8 @@ class Viewer:
             turn.begin(held)
             held.await_room()
         self._house.tally.count("admitted")
+        for one in self._house.sessions.crowd(self.key):
+            one.cut()
         if self.slot.probe is not None:
             self._house.tally.count("probes")
             self._end_in_time(turn, self.slot.probe)

@@ -16,6 +16,7 @@ from gateway.leases.lease import LeaseStore
 from gateway.leases.redis import RedisLeases
 from gateway.vod.profiles import Profile
 from gateway.vod.reading import Evidence
+from gateway.vod.sessions import LEFT_OPEN
 
 SIZE = 60_000_003
 FILM = "/movie/bob/s3cret-pw/4711.mkv"
@@ -325,6 +326,26 @@ def test_a_session_is_ended_with_those_of_it_that_wait_without_a_slot(
     for player in (older, newer):
         assert len(rest(player)) < SIZE - 10_000
     assert doors.count("profile:bob") == 0
+
+
+def test_a_player_that_seeks_and_never_hangs_up_does_not_hold_threads_without_end(
+    memory_store: LeaseStore,
+    films: XtreamServer,
+    profile_of: MakeProfile,
+    doors_over: MakeDoors,
+) -> None:
+    doors = doors_over(memory_store, [profile_of()], evidence=Evidence(60.0, 60.0, 0.02))
+    content = films.content(4711)
+    players = []
+    for number in range(LEFT_OPEN + 4):
+        player = doors.player(receive_buffer=65536).ask(FILM, f"{number * 1000}-")
+        assert player.read(1000) == content.read(number * 1000, 1000)
+        players.append(player)
+    assert len(doors.vod.sessions) == LEFT_OPEN + 1
+    for player in players[:3]:
+        assert len(rest(player)) < SIZE - 10_000
+    players[-1].read(1 << 20)
+    assert doors.count("profile:bob") == 1
 
 
 def test_a_paused_viewer_who_holds_no_slot_is_ended_all_the_same(
