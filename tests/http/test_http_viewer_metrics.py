@@ -57,6 +57,14 @@ def test_streams_pauses_refusals_and_hang_ups_are_told(servers: Any) -> None:
             pause.wait(0.005)
         raise AssertionError(f"{name} is {seen(name)}")
 
+    # This one's thread waits for the film, so nobody but the watchdog can notice.
+    hanging = servers.connect(server)
+    hanging.get("/hangs")
+    wait_for("streams", 1)
+    hanging.reset()
+    wait_for("hang_ups_total", 1)
+    wait_for("streams", 0)
+    ended.clear()
     viewer = servers.connect(server)
     viewer.get()
     assert suspended.wait(10)
@@ -65,15 +73,10 @@ def test_streams_pauses_refusals_and_hang_ups_are_told(servers: Any) -> None:
     other.get()
     assert other.response().status == 503
     assert [seen(name) for name in ("streams", "streams_limit")] == [1, 1]
-    assert [seen(f"{name}_total") for name in ("streams_refused", "suspensions")] == [1, 1]
+    assert seen("streams_refused_total") == 1
+    # Where threads wait for a processor, a pause may be seen in what is a slow beginning.
+    assert (seen("suspensions_total") or 0) >= 1
     viewer.reset()
     wait_for("streams", 0)
-    ended.clear()
-    hanging = servers.connect(server)
-    hanging.get("/hangs")
-    wait_for("streams", 1)
-    before = seen("hang_ups_total") or 0  # the other one's thread may have seen it first
-    hanging.reset()
-    wait_for("hang_ups_total", before + 1)
-    wait_for("streams", 0)
+    assert ended.is_set()
     assert seen("streams_abandoned_total") == 0
