@@ -27,8 +27,9 @@ _DISCARD = 1 << 20
 _LINGER_S = 3.0
 # Each proxy of a chain may write a line of its own, and together they are one list (RFC 9110, 5.3);
 # of lines that it does not know for a list, cheroot keeps the last.
-if b"X-Forwarded-For" not in cheroot.comma_separated_headers:
-    cheroot.comma_separated_headers.append(b"X-Forwarded-For")
+_LISTS: list[bytes] = cheroot.comma_separated_headers  # type: ignore[attr-defined]
+if b"X-Forwarded-For" not in _LISTS:
+    _LISTS.append(b"X-Forwarded-For")
 _SLASH = re.compile(b"%2F", re.IGNORECASE)  # stays as it is: no name holds a slash
 
 
