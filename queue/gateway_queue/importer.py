@@ -31,7 +31,7 @@ from gateway_queue.opened import opened
 from gateway_queue.opening import Found, Unpacker
 from gateway_queue.posted_files import Posted
 from gateway_queue.ticket import Ticket
-from gateway_queue.tidying import kept
+from gateway_queue.tidying import kept, wanted
 from gateway_queue.verifier import Sought, Verifier
 
 
@@ -97,6 +97,8 @@ class Importer:
         listed = [file for file in parsed.files if not _is_par2(file)]
         if not listed:
             raise ImportFailed("the post holds nothing but par2 files")
+        names = [subject_name(file.subject) for file in listed]
+        listed = [listed[index] for index in wanted(names, rules)]
         par2s = [file for file in parsed.files if _is_par2(file)]
         _refuse_gaps(listed)
         inspection = Inspection(

@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 import pytest
 
-from gateway.demo import NewsServer, make_posts
+from gateway.demo import Fault, NewsServer, make_posts
 from gateway.errors import ImportFailed
 from gateway.library.catalogue import Library
 from gateway.streams.streams import Streams
@@ -105,3 +105,12 @@ def test_what_the_blocklist_names_is_not_published(
     release = library.release("Films", "Film")
     assert release is not None
     assert [file.name for file in library.entries(release).files] == ["Film.mkv", "Film.srt"]
+
+
+def test_what_the_blocklist_names_needs_not_be_there(
+    import_: Callable[..., Item], server: NewsServer
+) -> None:
+    (nfo,) = (file for file in POST.files if file.name == "Film.nfo")
+    server.fail(Fault.MISSING, *nfo.message_ids)
+    assert import_().state is State.COMPLETED
+    assert not server.counts.bodies.keys() & set(nfo.message_ids)

@@ -83,7 +83,7 @@ def test_a_post_of_five_files_becomes_five_files(
 def test_of_a_regular_post_one_article_a_file_is_fetched(
     server: NewsServer, import_: Import, film: bytes
 ) -> None:
-    post = make_posts({"A.Film.mkv": film, "A.Film.nfo": b"words" * 99}, part_size=5_000)
+    post = make_posts({"A.Film.mkv": film, "A.Film.srt": b"words" * 99}, part_size=5_000)
     server.add(post)
 
     assert import_(post.nzb).state is State.COMPLETED

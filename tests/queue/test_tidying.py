@@ -6,7 +6,7 @@ import pytest
 
 from gateway.errors import ImportFailed
 from gateway_queue.category import CategoryRules
-from gateway_queue.tidying import kept
+from gateway_queue.tidying import kept, wanted
 
 GIB = 1 << 30
 USUAL = CategoryRules("movies")
@@ -83,3 +83,10 @@ def test_a_post_of_which_nothing_is_left_fails_whatever_it_may_hold() -> None:
     rules = CategoryRules("software", media_required=False)
     with pytest.raises(ImportFailed, match="SOFTWARE__BLOCKLIST names all its 2 files"):
         left({"a.nfo": 7, "b.sfv": 7}, rules)
+
+
+def test_what_is_left_out_for_its_name_is_not_even_looked_at() -> None:
+    names = ["Film.nfo", "Film.part01.rar", "", "sample.mkv", "8f3a90b2.par2"]
+    assert wanted(names, USUAL) == [1, 2, 3]
+    with pytest.raises(ImportFailed, match="MOVIES__BLOCKLIST names its only file"):
+        wanted(["Film.nfo"], USUAL)
