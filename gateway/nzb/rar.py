@@ -7,6 +7,7 @@ and under any names, of several sets at once (`rar_sets`).
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
+from typing import NamedTuple
 
 from gateway.errors import ImportFailed, IncompletePost, UnsupportedArchive, WrongPassword
 from gateway.nzb.archive import Cipher, Inner, Stretch, Volume
@@ -56,6 +57,48 @@ def sets(
     """
     arranged = _arranged(volumes, RarKeys(password), ahead)
     return [[volume.index for volume in one.volumes] for one in arranged]
+
+
+class Listed(NamedTuple):
+    """A file in an archive as it is listed: *size* is None where the archive does not know.
+
+    *link*: it has no bytes of its own, and stands for another file.
+    """
+
+    name: str
+    size: int | None
+    stored: bool
+    encrypted: bool
+    link: bool
+
+
+def contents(volumes: Sequence[Volume], password: str | None) -> list[Listed]:
+    """Return all files and links of all the archives that *volumes* make, compressed ones too.
+
+    Older versions of a file are left out, and folders. Raises as `read` does, but for what is
+    compressed, or encrypted behind headers that are not.
+    """
+    found = []
+    for one in _arranged(volumes, RarKeys(password), None):
+        links = {
+            piece.name: piece for volume in one.volumes for piece in volume.pieces if piece.link
+        }
+        found += [
+            Listed(name, None, piece.method == 0, piece.encryption is not None, link=True)
+            for name, piece in links.items()
+        ]
+        for file in _files(one):
+            first = file[0][1]
+            found.append(
+                Listed(
+                    first.name,
+                    first.size,
+                    _is_stored(file),
+                    first.encryption is not None,
+                    link=False,
+                )
+            )
+    return found
 
 
 def _arranged(volumes: Sequence[Volume], keys: RarKeys, ahead: Ahead | None) -> list[RarSet]:

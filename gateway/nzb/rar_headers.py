@@ -48,8 +48,8 @@ class Piece:
 
     *size* is the whole file's, None where the archive does not know. *method* is 0 for stored,
     up to 5. *goes_on* and *continued*: a piece is in the next volume, or in the one before.
-    *hidden* are directories, links and older versions. *crc32* is the whole file's in its last
-    piece only.
+    *hidden* are directories, links and older versions, *link* those among them that lead to
+    another file. *crc32* is the whole file's in its last piece only.
     """
 
     name: str
@@ -61,6 +61,7 @@ class Piece:
     continued: bool
     goes_on: bool
     hidden: bool
+    link: bool
     encryption: Encryption | None
     crc32: int | None
     modified: float | None
@@ -152,7 +153,8 @@ def _signature(volume: Volume) -> tuple[int, int] | None:
 
 
 def _piece(item: Any, version: int) -> Piece:
-    hidden = item.is_dir() or item.is_symlink() or item.file_redir is not None
+    link = item.is_symlink() or item.file_redir is not None
+    hidden = item.is_dir() or link
     is_mac = False
     if version == 5:
         hidden = hidden or item.file_version is not None
@@ -171,6 +173,7 @@ def _piece(item: Any, version: int) -> Piece:
         continued=bool(item.flags & rarfile.RAR_FILE_SPLIT_BEFORE),
         goes_on=bool(item.flags & rarfile.RAR_FILE_SPLIT_AFTER),
         hidden=hidden,
+        link=link,
         encryption=_encryption(item, version) if item.needs_password() else None,
         crc32=None if is_mac else item.CRC,
         modified=_modified(item),

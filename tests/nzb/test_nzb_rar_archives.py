@@ -14,7 +14,7 @@ import pytest
 import rarfile
 import seven_zip
 
-from gateway.errors import UnsupportedArchive
+from gateway.errors import UnsupportedArchive, WrongPassword
 from gateway.nzb import rar
 from gateway.nzb.archive import Volume
 from gateway.nzb.nesting import view
@@ -92,3 +92,19 @@ def test_no_program_is_started_for_a_comment(
         monkeypatch.setattr(rarfile, name, never)
     with suppress(UnsupportedArchive):
         contents(paths)
+
+
+def test_a_listing_has_what_is_compressed_encrypted_or_a_link_too() -> None:
+    def listed(name: str, password: str | None = None) -> list[tuple[object, ...]]:
+        data = (ARCHIVES / name).read_bytes()
+        volume = Volume(name, len(data), io.BytesIO(data))
+        return [tuple(one) for one in rar.contents([volume], password)]
+
+    assert listed("rar5-psw.rar") == [
+        ("stest1.txt", 2048, False, True, False),
+        ("stest2.txt", 2048, True, True, False),
+    ]
+    assert ("data_link", None, True, False, True) in listed("rar3-symlink-unix.rar")
+    with pytest.raises(WrongPassword):
+        listed("rar5-hpsw.rar")
+    assert len(listed("rar5-hpsw.rar", "password")) == 2
