@@ -1,0 +1,72 @@
+"""A finished folder moved to where people see it: at once, or not at all."""
+
+from __future__ import annotations
+
+import errno
+import os
+from pathlib import Path
+
+from gateway.errors import StorageError, StorageFull
+from gateway.nzb.names import numbered, safe_name
+
+_TAKEN = (errno.EEXIST, errno.ENOTEMPTY, errno.ENOTDIR, errno.EISDIR)
+_MOST = 1000
+
+
+def place(folder: Path, parent: Path, name: str) -> Path:
+    """Move *folder* into *parent* as *name*, and return where it is; it is on the disk then.
+
+    *parent* is made if it is not there. The name is made safe, and numbered if something has it
+    already: nothing is overwritten, but an empty folder. All that is in *folder*, and its new
+    place, are synced: after a power cut it is whole where it was, or whole where it is.
+
+    Raises StorageError where *parent* is on another file system, StorageFull.
+    """
+    try:
+        parent.mkdir(parents=True, exist_ok=True)
+        sync(folder)
+        target = _rename(folder, parent, safe_name(name))
+        _sync(parent)
+    except OSError as exc:
+        if exc.errno in (errno.ENOSPC, errno.EDQUOT):
+            raise StorageFull(f"the disk became full while {name!r} was put in place") from exc
+        if exc.errno == errno.EXDEV:
+            raise StorageError(
+                f"{folder} and {parent} are on two file systems: what is downloaded can only be "
+                "moved within one"
+            ) from exc
+        raise StorageError(f"{name!r} cannot be put into {parent}: {exc.strerror}") from exc
+    return target
+
+
+def _rename(folder: Path, parent: Path, name: str) -> Path:
+    for number in range(1, _MOST):
+        target = parent / (name if number == 1 else numbered(name, number, folder=True))
+        try:
+            # A folder takes the place of an empty folder and of nothing else: POSIX, rename().
+            folder.rename(target)
+        except OSError as exc:
+            if exc.errno not in _TAKEN:
+                raise
+        else:
+            return target
+    raise StorageError(f"{_MOST:,} folders in {parent} are called {name!r} already")
+
+
+def sync(folder: Path) -> None:
+    """Have all files and folders in *folder* written to the disk, and itself."""
+    for here, _, files in os.walk(folder, topdown=False):
+        for name in files:
+            _sync(Path(here) / name)
+        _sync(Path(here))
+
+
+def _sync(path: Path) -> None:
+    handle = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW)
+    try:
+        os.fsync(handle)
+    except OSError as exc:
+        if exc.errno != errno.EINVAL:  # a file system that cannot sync folders
+            raise
+    finally:
+        os.close(handle)
