@@ -13,7 +13,7 @@ from functools import partial
 from pathlib import Path
 
 from bench.figures import Results
-from bench.redis_process import RedisProcess
+from bench.redis_server import RedisServer
 from gateway.leases.lease import Lease, LeaseStore, Pool
 from gateway.leases.memory import MemoryLeases
 from gateway.leases.redis import RedisLeases
@@ -63,7 +63,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     results = Results("leases")
     for viewers in (4, 100):
         measure(results, "memory", MemoryLeases(), viewers, options.samples)
-    with tempfile.TemporaryDirectory() as folder, RedisProcess(Path(folder)) as server:
+    with tempfile.TemporaryDirectory() as folder, RedisServer(Path(folder)) as server:
         with server.client() as client:
             results.add("redis: ping", "µs", [_us(client.ping) for _ in range(options.samples)])
         store = RedisLeases.from_url(server.url, recover_s=0)

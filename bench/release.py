@@ -16,7 +16,7 @@ from pathlib import Path
 
 from bench.figures import Results
 from bench.gateway_process import API_KEY, GatewayProcess
-from bench.redis_process import RedisProcess
+from bench.redis_server import RedisServer
 from bench.soak_manners import Film, Reading, Refused
 from bench.soak_watch import Leases
 from gateway.demo.xtream import Content, spawn
@@ -41,7 +41,7 @@ def measure(results: Results, store: str, samples: int) -> None:
             "LEASE_TTL": "4s",
         }
         if store == "redis":
-            settings["REDIS_URL"] = stack.enter_context(RedisProcess(folder)).url
+            settings["REDIS_URL"] = stack.enter_context(RedisServer(folder)).url
         gateway = stack.enter_context(GatewayProcess(folder, settings=settings))
         leases = Leases(gateway.port, API_KEY)
         _wait_until_admitted(gateway.port)

@@ -24,7 +24,7 @@ import psutil
 
 from bench.figures import Results
 from bench.gateway_process import API_KEY, GatewayProcess
-from bench.redis_process import RedisProcess
+from bench.redis_server import RedisServer
 from bench.soak_manners import MANNERS, Film, Reading, Refused, Viewer, Wrong
 from bench.soak_watch import Books, Leases, Refusal, Sampler, free_s
 from gateway.demo.xtream import Content, Trouble, XtreamProcess, spawn
@@ -51,7 +51,7 @@ class Soak:
         self,
         gateway: GatewayProcess,
         provider: XtreamProcess,
-        redis: RedisProcess | None,
+        redis: RedisServer | None,
         clients: int,
         seed: int,
     ) -> None:
@@ -184,21 +184,21 @@ class Soak:
             self._stopping.wait(chance.uniform(1.0, 5.0))
             provider.heal()
 
-    def _flush(self, redis: RedisProcess) -> None:
+    def _flush(self, redis: RedisServer) -> None:
         self.sampler.unsure_until = math.inf
         redis.flush()
         self.sampler.unsure_until = time.monotonic() + _RECOVERY_S
 
-    def _stall(self, redis: RedisProcess, seconds: float) -> None:
+    def _stall(self, redis: RedisServer, seconds: float) -> None:
         self.sampler.unsure_until = math.inf
         redis.stall()
         self._stopping.wait(seconds)
         redis.go_on()
         self.sampler.unsure_until = time.monotonic() + _RECOVERY_S
 
-    def _restart(self, redis: RedisProcess, seconds: float) -> None:
+    def _restart(self, redis: RedisServer, seconds: float) -> None:
         self.sampler.unsure_until = math.inf
-        redis.kill()
+        redis.stop()
         self._stopping.wait(seconds)
         redis.start()
         self.sampler.unsure_until = time.monotonic() + _RECOVERY_S
@@ -218,7 +218,7 @@ def _without_numbers(sentence: str) -> str:
 @contextmanager
 def _parts(
     store: str, cap: int
-) -> Iterator[tuple[GatewayProcess, XtreamProcess, RedisProcess | None]]:
+) -> Iterator[tuple[GatewayProcess, XtreamProcess, RedisServer | None]]:
     with ExitStack() as stack:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory()))
         provider = stack.enter_context(spawn({_ACCOUNT[0]: (_ACCOUNT[1], cap)}, _FILMS))
@@ -236,7 +236,7 @@ def _parts(
         }
         redis = None
         if store == "redis":
-            redis = stack.enter_context(RedisProcess(folder))
+            redis = stack.enter_context(RedisServer(folder))
             settings["REDIS_URL"] = redis.url
         data = folder / "data"
         data.mkdir()

@@ -10,8 +10,8 @@ from typing import cast
 import fakeredis
 import pytest
 from redis import Redis
-from redis_server import RedisServer
 
+from bench.redis_server import RedisServer
 from gateway.leases.lease import LeaseStore
 from gateway.leases.memory import MemoryLeases
 from gateway.leases.redis import RedisLeases

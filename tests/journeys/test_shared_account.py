@@ -27,8 +27,8 @@ from gateway_process import (
     running_gateway,
 )
 from redis import Redis
-from redis_server import RedisServer
 
+from bench.redis_server import RedisServer
 from gateway.demo import NewsServer, Shape, make_post
 from gateway.leases.lease import LeaseStore
 from gateway.leases.redis import RedisLeases

@@ -16,9 +16,8 @@ from typing import Any
 
 import pytest
 from gateway_process import API_KEY, Answer, GatewayProcess, running_gateway
-from redis import Redis
-from redis_server import RedisServer
 
+from bench.redis_server import RedisServer
 from gateway.demo.xtream import Account, Movie, Trouble, XtreamServer
 from gateway.leases.redis import RedisLeases
 
@@ -157,8 +156,7 @@ def test_a_film_plays_on_while_redis_forgets_stalls_and_restarts_and_its_session
     def is_whole() -> bool:
         return provider.counts(ACCOUNT).open == 1
 
-    with Redis.from_url(redis_server.url) as redis:
-        redis.flushall()
+    redis_server.flush()
     player.read_for(2.5, is_whole)
     assert sessions(there) == [session]
     redis_server.stall()

@@ -11,8 +11,8 @@ from pathlib import Path
 
 import pytest
 from gateway_process import API_KEY, Answer, GatewayProcess, running_gateway
-from redis_server import RedisServer
 
+from bench.redis_server import RedisServer
 from gateway.demo.xtream import Movie, XtreamServer
 
 pytestmark = pytest.mark.system("ffmpeg", "ffprobe")

@@ -7,7 +7,8 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
-from redis_server import RedisServer
+
+from bench.redis_server import RedisServer
 
 Until = Callable[[Callable[[], bool]], None]
 

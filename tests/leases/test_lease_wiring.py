@@ -8,8 +8,8 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from redis_server import RedisServer
 
+from bench.redis_server import RedisServer
 from gateway.app import Gateway
 from gateway.errors import ConfigurationError, LeaseRefused
 from gateway.leases.keeper import Keeper

@@ -16,8 +16,8 @@ from typing import cast
 
 import pytest
 from redis import Redis
-from redis_server import RedisServer
 
+from bench.redis_server import RedisServer
 from gateway.errors import LeaseStoreDown, PoolFull, StoreRecovering
 from gateway.leases.held import OnStoreError
 from gateway.leases.keeper import Keeper

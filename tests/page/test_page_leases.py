@@ -11,8 +11,8 @@ from typing import Any
 
 import pytest
 from openapi_spec_validator import validate
-from redis_server import RedisServer
 
+from bench.redis_server import RedisServer
 from gateway.leases.held import Held
 from gateway.leases.keeper import Keeper
 from gateway.leases.lease import LeaseStore, Pool, State

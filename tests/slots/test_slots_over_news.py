@@ -13,8 +13,8 @@ from typing import cast
 import fakeredis
 import pytest
 from redis import Redis
-from redis_server import RedisServer
 
+from bench.redis_server import RedisServer
 from gateway.demo import Fault, LimitAt, NewsServer, Shape, make_post
 from gateway.errors import GatewayError, NoCapacity
 from gateway.leases.lease import SLOT, LeaseStore, Pool

@@ -14,8 +14,8 @@ from typing import Any, Self, cast
 import fakeredis
 import pytest
 from redis import Redis
-from redis_server import RedisServer
 
+from bench.redis_server import RedisServer
 from gateway.http.guard import PathGuard
 from gateway.http.router import Router
 from gateway.http.scope import RequestScope

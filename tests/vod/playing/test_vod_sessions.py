@@ -8,8 +8,8 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
-from redis_server import RedisServer
 
+from bench.redis_server import RedisServer
 from gateway.demo.xtream import Account, Movie, Trouble, XtreamServer
 from gateway.http.wire import Timeouts
 from gateway.leases.lease import LeaseStore

@@ -1,4 +1,4 @@
-"""A real redis-server of a test's own on 127.0.0.1, which can be stalled, restarted and killed."""
+"""A redis-server of a bench's or test's own on 127.0.0.1: can be stalled, emptied and restarted."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ def free_port() -> int:
 
 
 class RedisServer:
-    """redis-server without a configuration; keeps nothing on the disk unless told to save."""
+    """A redis-server of PATH; keeps nothing on the disk unless told to. Runs between `with`."""
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
@@ -46,7 +46,7 @@ class RedisServer:
             command += [f"--{name}", value]
         self._process = subprocess.Popen(command, stdout=subprocess.DEVNULL)
         deadline = time.monotonic() + _START_S
-        with Redis(port=self.port, socket_timeout=1.0) as client:
+        with self.client() as client:
             while True:
                 try:
                     client.ping()
@@ -56,15 +56,27 @@ class RedisServer:
                         raise
 
     def stop(self, *, save: bool = False) -> None:
-        """End it; what it holds is gone, or with *save* is there again after `start`."""
+        """End it at once; what it holds is gone, or with *save* there again after `start`.
+
+        May be called again.
+        """
         if self._process is not None:
             self.go_on()
             if save:
-                with Redis(port=self.port) as client:
+                with self.client() as client:
                     client.save()
             self._process.kill()
             self._process.wait()
             self._process = None
+
+    def client(self) -> Redis:
+        """Return a client of it, to be closed by the caller."""
+        return Redis(port=self.port, socket_timeout=5.0, decode_responses=True)
+
+    def flush(self) -> None:
+        """Have it lose all that it holds."""
+        with self.client() as client:
+            client.flushall()
 
     def stall(self) -> None:
         """Have it answer nothing, with its connections open, until `go_on`."""
@@ -72,6 +84,7 @@ class RedisServer:
         self._process.send_signal(signal.SIGSTOP)
 
     def go_on(self) -> None:
+        """End a stall, if there is one."""
         assert self._process is not None
         self._process.send_signal(signal.SIGCONT)
 
