@@ -71,7 +71,10 @@ class Posted:
 
 
 class Shelf:
-    """What has been fetched of *posted*, the files of a post, and what fetches more of them."""
+    """What has been fetched of *posted*, the files of a post, and what fetches more of them.
+
+    *articles* counts what was fetched, *kept* the bytes that are kept beside the openings.
+    """
 
     def __init__(self, inspection: Inspection, posted: Sequence[Posted]) -> None:
         self.posted = posted
@@ -81,7 +84,7 @@ class Shelf:
         # Windows of posted files, the oldest first: which file, where it begins, its bytes.
         self._windows: dict[int, list[tuple[int, bytes]]] = {}
         self._order: deque[tuple[int, tuple[int, bytes]]] = deque()
-        self._size = 0
+        self.kept = 0
         self._current: tuple[int, int, bytearray] = (-1, 0, bytearray())
 
     def file(self, index: int) -> BinaryIO:
@@ -142,11 +145,11 @@ class Shelf:
         window = (body.begin + begin, bytes(body.data[begin : begin + _WINDOW]))
         self._windows.setdefault(index, []).append(window)
         self._order.append((index, window))
-        self._size += len(window[1])
-        while self._size > _KEPT:
+        self.kept += len(window[1])
+        while self.kept > _KEPT:
             index, window = self._order.popleft()
             self._windows[index].remove(window)
-            self._size -= len(window[1])
+            self.kept -= len(window[1])
 
     def _search(self, index: int, offset: int) -> Search:
         layout = self._layouts.get(index)

@@ -9,7 +9,6 @@ import re
 import struct
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from itertools import chain
 
 from gateway.nzb import split
 from gateway.nzb.names import content_extension, has_known_extension, is_obfuscated
@@ -50,31 +49,33 @@ def arrange(files: Sequence[Candidate]) -> tuple[list[FileSet], list[int]]:
 
     Of the sets none has a member of another.
     """
-    rows = list(_rows(files))
-    in_rows = set(chain.from_iterable(row.members for row in rows))
-    copies = _copies(files)
-    pieces, volumes = _pieces(files, in_rows | copies)
-    volumes += [i for i, one in enumerate(files) if one.kind is Kind.RAR and i not in in_rows]
-    sets = rows + pieces
+    sets = list(_rows(files))
+    taken = _copies(files).union(*(row.members for row in sets))
+    pieces, volumes = _pieces(files, taken)
+    sets += pieces
+    taken.update(volumes, *(one.members for one in pieces))
+    volumes += [i for i, one in enumerate(files) if one.kind is Kind.RAR and i not in taken]
     if volumes:
         sets.append(FileSet(Kind.RAR, tuple(sorted(volumes))))
-    taken = copies.union(*(one.members for one in sets))
-    disks: dict[str, list[int]] = {}
-    for index, one in enumerate(files):
-        if index in taken:
-            continue
-        if one.kind is Kind.SEVEN_ZIP:
-            sets.append(FileSet(one.kind, (index,)))
-        elif one.kind is Kind.ZIP:
-            match = _DISK.fullmatch(one.name)
-            disks.setdefault(match[1].casefold() if match else f"{index}/", []).append(index)
-    sets += [
-        FileSet(Kind.ZIP, tuple(sorted(members, key=lambda index: _disk(files[index].name))))
-        for members in disks.values()
-    ]
-    taken.update(chain.from_iterable(one.members for one in sets))
+    sets += _whole_files(files, taken)
+    taken.update(*(one.members for one in sets))
     plain = [i for i, one in enumerate(files) if i not in taken and one.kind is not Kind.PAR2]
     return sets, plain
+
+
+def _whole_files(files: Sequence[Candidate], taken: set[int]) -> list[FileSet]:
+    """Return each 7z, and each ZIP with the disks that are called as it is."""
+    left = [index for index in range(len(files)) if index not in taken]
+    sets = [FileSet(Kind.SEVEN_ZIP, (i,)) for i in left if files[i].kind is Kind.SEVEN_ZIP]
+    disks: dict[str, list[int]] = {}
+    for index in left:
+        if files[index].kind is Kind.ZIP:
+            match = _DISK.fullmatch(files[index].name)
+            disks.setdefault(match[1].casefold() if match else f"{index}/", []).append(index)
+    for members in disks.values():
+        members.sort(key=lambda index: _disk(files[index].name))
+        sets.append(FileSet(Kind.ZIP, tuple(members)))
+    return sets
 
 
 def _copies(files: Sequence[Candidate]) -> set[int]:
