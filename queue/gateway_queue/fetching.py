@@ -12,20 +12,24 @@ import logging
 import re
 import socket
 import ssl
+import threading
 import time
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
-from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_address, ip_network
-from pathlib import PurePosixPath
-from urllib.parse import unquote, urljoin, urlsplit
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from http.client import HTTPException
+from ipaddress import IPv4Network, IPv6Network, ip_address, ip_network
+from urllib.parse import urljoin
 
-import urllib3
-from urllib3.exceptions import ConnectTimeoutError, HTTPError, NewConnectionError, SSLError
-from urllib3.util import Timeout, make_headers
+from urllib3 import BaseHTTPResponse, HTTPHeaderDict
+from urllib3.connection import HTTPConnection, HTTPSConnection
+from urllib3.exceptions import ConnectTimeoutError, HTTPError, NewConnectionError
+from urllib3.util import make_headers
 from werkzeug.http import parse_options_header
 
 from gateway.errors import GatewayError
 from gateway.nzb.unwrapping import LIMIT
+from gateway_queue.addresses import Address, AddressRefused, address, is_outside, meant
 
 # It logs addresses, which may hold keys, for its own debugging.
 logging.getLogger("urllib3").setLevel(logging.CRITICAL + 1)
@@ -35,16 +39,11 @@ _REDIRECTING = frozenset({301, 302, 303, 307, 308})
 # What may be over soon; any other refusal is one for good.
 _FOR_NOW = frozenset({408, 425, 429, 500, 502, 503, 504})
 _CHUNK = 1 << 16
-_NAT64 = IPv6Network("64:ff9b::/96")
 # An indexer's refusal in an answer that says 200: codes from 500 on are about limits of the day.
 _SAYS_NO = re.compile(rb"<error\s[^>]*?code=\"(\d{1,5})\"")
 
 Network = IPv4Network | IPv6Network
 Resolve = Callable[[str, int], Sequence[str]]
-
-
-class AddressRefused(GatewayError):
-    """The address is none that the gateway fetches from; it never will be."""
 
 
 class NotThere(GatewayError):
@@ -57,61 +56,12 @@ class NotNow(GatewayError):
     retryable = True
 
 
-class _Unheard(NotNow):
-    """Nobody listens at one of the addresses that a name has."""
-
-
-@dataclass(frozen=True, slots=True)
-class Address:
-    """An address to fetch from. *origin* is what may be shown of it: the rest may hold a key."""
-
-    scheme: str
-    host: str
-    port: int
-    target: str = field(repr=False)
-    login: str | None = field(repr=False)
-
-    @property
-    def origin(self) -> str:
-        """Return the address without user, password, path and query."""
-        host = f"[{self.host}]" if ":" in self.host else self.host
-        is_usual = self.port == {"http": 80, "https": 443}[self.scheme]
-        return f"{self.scheme}://{host}" if is_usual else f"{self.scheme}://{host}:{self.port}"
-
-    @property
-    def filename(self) -> str:
-        """Return what the path ends with, or the host if that is nothing."""
-        return unquote(PurePosixPath(self.target.partition("?")[0]).name) or self.host
-
-
 @dataclass(frozen=True, slots=True)
 class Fetched:
     """What was at an address, and the name that it came under."""
 
     document: bytes
     filename: str
-
-
-def address(url: str) -> Address:
-    """Return what *url* says. Raises AddressRefused if it is no address of http or https."""
-    try:
-        split = urlsplit(url.strip())
-        host, port = split.hostname, split.port
-        host = host if host is None or ":" in host else host.encode("idna").decode()
-    except (ValueError, UnicodeError):
-        raise AddressRefused("the address cannot be read: write https://host/path") from None
-    if split.scheme not in {"http", "https"}:
-        raise AddressRefused("only addresses that begin with http:// or https:// are fetched")
-    if not host or port == 0:
-        raise AddressRefused("the address names no server: write https://host/path")
-    login = None
-    if split.username is not None:
-        login = f"{unquote(split.username)}:{unquote(split.password or '')}"
-    target = split.path or "/"
-    if split.query:
-        target = f"{target}?{split.query}"
-    usual = 443 if split.scheme == "https" else 80
-    return Address(split.scheme, host, port or usual, target, login)
 
 
 class Fetcher:
@@ -135,7 +85,8 @@ class Fetcher:
     ) -> None:
         self._allowed = tuple(ip_network(network, strict=False) for network in allowed)
         self._limit = limit
-        self._timeout = Timeout(connect=connect_s, read=silence_s)
+        self._connect_s = connect_s
+        self._silence_s = silence_s
         self._longest_s = longest_s
         self._agent = agent
         self._tls = tls
@@ -168,23 +119,30 @@ class Fetcher:
         """Return what is there, or where to ask instead, from the first address that answers."""
         unheard: NotNow | None = None
         for ip in self._addresses(here):
-            with self._open(here, ip) as pool:
-                try:
-                    return self._ask(pool, here, login, deadline, check)
-                except _Unheard as exc:
-                    unheard = exc
+            link = self._link(here, ip)
+            try:
+                link.connect()
+                with _cut_after(link.sock, deadline - time.monotonic()):
+                    return self._ask(link, here, login, deadline, check)
+            except (NewConnectionError, ConnectTimeoutError) as exc:
+                unheard = NotNow(f"{here.origin} cannot be reached: {type(exc).__name__}")
+            except ssl.SSLError as exc:
+                raise NotNow(f"{here.origin}: no TLS with it ({exc})") from exc
+            except (HTTPError, HTTPException, OSError, ValueError) as exc:
+                raise NotNow(f"{here.origin} does not answer: {type(exc).__name__}") from exc
+            finally:
+                link.close()
         raise unheard or NotNow(f"{here.origin}: no address for that name")
 
-    def _open(self, here: Address, ip: str) -> urllib3.HTTPConnectionPool:
+    def _link(self, here: Address, ip: str) -> HTTPConnection:
         if here.scheme == "http":
-            return urllib3.HTTPConnectionPool(ip, here.port, timeout=self._timeout)
-        return urllib3.HTTPSConnectionPool(
+            return HTTPConnection(ip, here.port, timeout=self._connect_s)
+        return HTTPSConnection(
             ip,
             here.port,
-            timeout=self._timeout,
+            timeout=self._connect_s,
             ssl_context=self._tls or ssl.create_default_context(),
             server_hostname=here.host,
-            assert_hostname=here.host,
         )
 
     def _addresses(self, here: Address) -> list[str]:
@@ -195,7 +153,7 @@ class Fetcher:
             raise NotNow(f"{here.origin}: no address for that name ({exc.strerror})") from exc
         for one in found:
             ip = ip_address(one.partition("%")[0])
-            if not _is_outside(ip) and not any(_meant(ip) in network for network in self._allowed):
+            if not is_outside(ip) and not any(meant(ip) in network for network in self._allowed):
                 raise AddressRefused(
                     f"{here.origin} is inside the network ({ip}): allow it by "
                     "GATEWAY_ADDURL_PRIVATE if NZBs are fetched from there"
@@ -204,7 +162,7 @@ class Fetcher:
 
     def _ask(
         self,
-        pool: urllib3.HTTPConnectionPool,
+        link: HTTPConnection,
         here: Address,
         login: str | None,
         deadline: float,
@@ -216,36 +174,19 @@ class Fetcher:
         headers["Host"] = here.origin.partition("://")[2]
         if login is not None:
             headers |= make_headers(basic_auth=login)
-        try:
-            answer = pool.request(
-                "GET",
-                here.target,
-                headers=headers,
-                redirect=False,
-                retries=False,
-                preload_content=False,
-                assert_same_host=False,
-            )
-            try:
-                where = answer.headers.get("Location")
-                if answer.status in _REDIRECTING and where:
-                    base = f"{here.origin}{here.target}"
-                    return urljoin(base, where)
-                body = self._body(answer, here, deadline, check)
-                _judge(answer.status, body, here)
-                return Fetched(body, _filename(answer.headers, here))
-            finally:
-                answer.close()
-        except (NewConnectionError, ConnectTimeoutError) as exc:
-            raise _Unheard(f"{here.origin} cannot be reached: {type(exc).__name__}") from exc
-        except SSLError as exc:
-            raise NotNow(f"{here.origin}: no TLS with it ({exc})") from exc
-        except (HTTPError, OSError, ValueError) as exc:
-            raise NotNow(f"{here.origin} does not answer: {type(exc).__name__}") from exc
+        link.timeout = self._silence_s
+        link.request("GET", here.target, headers=headers, preload_content=False)
+        answer = link.getresponse()
+        where = answer.headers.get("Location")
+        if answer.status in _REDIRECTING and where:
+            return urljoin(f"{here.origin}{here.target}", where)
+        body = self._body(answer, here, deadline, check)
+        _judge(answer.status, body, here)
+        return Fetched(body, _filename(answer.headers, here))
 
     def _body(
         self,
-        answer: urllib3.BaseHTTPResponse,
+        answer: BaseHTTPResponse,
         here: Address,
         deadline: float,
         check: Callable[[], None],
@@ -256,11 +197,30 @@ class Fetcher:
             body += chunk
             if len(body) > self._limit:
                 raise NotThere(f"{here.origin} has more than {self._limit:,} bytes there")
-            if time.monotonic() > deadline:
-                raise NotNow(
-                    f"{here.origin} is too slow: {len(body):,} bytes in {self._longest_s:g} s"
-                )
+        if time.monotonic() > deadline:  # it was cut, and may look like an end
+            raise NotNow(f"{here.origin} is too slow: not all came within {self._longest_s:g} s")
         return bytes(body)
+
+
+@contextmanager
+def _cut_after(sock: socket.socket | None, left_s: float) -> Iterator[None]:
+    """Cut *sock* after *left_s*: whoever sends a byte now and then passes every other time-out.
+
+    The connection itself no longer has it once the last answer has begun.
+    """
+
+    def cut() -> None:
+        with suppress(OSError):  # it is closed already
+            if sock is not None:
+                sock.shutdown(socket.SHUT_RDWR)
+
+    timer = threading.Timer(max(0.0, left_s), cut)
+    timer.daemon = True
+    timer.start()
+    try:
+        yield
+    finally:
+        timer.cancel()
 
 
 def _judge(status: int, body: bytes, here: Address) -> None:
@@ -273,7 +233,7 @@ def _judge(status: int, body: bytes, here: Address) -> None:
         raise NotNow(f"{here.origin} has reached its limit for you")
 
 
-def _filename(headers: urllib3.HTTPHeaderDict, here: Address) -> str:
+def _filename(headers: HTTPHeaderDict, here: Address) -> str:
     _, options = parse_options_header(headers.get("Content-Disposition"))
     return options.get("filename") or here.filename
 
@@ -281,18 +241,3 @@ def _filename(headers: urllib3.HTTPHeaderDict, here: Address) -> str:
 def _resolve(host: str, port: int) -> list[str]:
     found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
     return [str(one[4][0]) for one in found]
-
-
-def _meant(ip: IPv4Address | IPv6Address) -> IPv4Address | IPv6Address:
-    """Return the IPv4 address that an IPv6 address only wraps, itself if it wraps none."""
-    if isinstance(ip, IPv6Address):
-        if ip in _NAT64:
-            return IPv4Address(int(ip) & 0xFFFF_FFFF)
-        teredo = ip.teredo
-        return ip.ipv4_mapped or ip.sixtofour or (teredo[1] if teredo else ip)
-    return ip
-
-
-def _is_outside(ip: IPv4Address | IPv6Address) -> bool:
-    meant = _meant(ip)
-    return meant.is_global and not meant.is_multicast and not meant.is_reserved

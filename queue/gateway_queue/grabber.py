@@ -8,7 +8,8 @@ import time
 from collections.abc import Callable
 
 from gateway.errors import NotXml, StorageError
-from gateway_queue.fetching import AddressRefused, Fetcher, NotNow, NotThere
+from gateway_queue.addresses import AddressRefused
+from gateway_queue.fetching import Fetcher, NotNow, NotThere
 from gateway_queue.grabs import Grabs
 from gateway_queue.item import Item, LetGo, State
 from gateway_queue.reading import read

@@ -7,7 +7,7 @@ from collections.abc import Callable, Collection, Sequence
 from gateway.errors import NotXml
 from gateway.library.ports import QueuedDocument
 from gateway.nzb.names import filename_password, job_name, numbered, safe_name
-from gateway_queue.fetching import address
+from gateway_queue.addresses import address
 from gateway_queue.item import Priority, State
 from gateway_queue.listing import HistoryPage, QueuePage, Wanted
 from gateway_queue.order import Order

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from urllib.parse import urlsplit
-
+from gateway_queue.addresses import address
 from gateway_queue.intake import Queue
 from gateway_queue.item import Item, State
 from gateway_queue.listing import HistoryPage, Wanted
@@ -155,8 +154,4 @@ def _slot(setup: Setup, item: Item, *, archived: bool) -> Json:
 
 
 def _origin(url: str | None) -> str:
-    """Return the address without what may hold a key: user, password, path and query."""
-    if url is None:
-        return ""
-    split = urlsplit(url)
-    return f"{split.scheme}://{split.netloc.rpartition('@')[2]}/"
+    return "" if url is None else address(url).origin

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import gzip
+import socket
 import ssl
 import threading
 from base64 import b64encode
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import partial
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -16,7 +18,8 @@ import pytest
 import trustme
 
 from gateway.demo import Post
-from gateway_queue.fetching import AddressRefused, Fetcher, NotNow, NotThere, address
+from gateway_queue.addresses import AddressRefused, address
+from gateway_queue.fetching import Fetcher, NotNow, NotThere
 from gateway_queue.grabber import Grabber
 from gateway_queue.grabs import Grabs
 from gateway_queue.intake import Queue
@@ -263,6 +266,29 @@ def test_a_refusal_is_for_now_or_for_good(
         fetcher.fetch(f"http://bob:hidden@127.0.0.1:{indexer.port}/a?apikey=secret")
     assert "secret" not in str(caught.value)
     assert "hidden" not in str(caught.value)
+
+
+@pytest.mark.parametrize("answers", [b"HTTP/1.1 200 OK\r\n", b"HTTP/1.1 200 OK\r\n\r\n<nzb"])
+def test_a_server_that_sends_a_byte_now_and_then_is_cut_when_its_time_is_over(
+    answers: bytes,
+) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        gone = threading.Event()
+
+        def drip() -> None:
+            link, _ = server.accept()
+            with link, suppress(OSError):
+                link.sendall(answers)
+                while not gone.wait(0.02):
+                    link.sendall(b"x")
+
+        thread = threading.Thread(target=drip, daemon=True)
+        thread.start()
+        fetcher = Fetcher(allowed=LOOPBACK, longest_s=0.3)
+        with pytest.raises(NotNow, match=r"too slow|does not answer"):
+            fetcher.fetch(f"http://127.0.0.1:{server.getsockname()[1]}/a.nzb")
+        gone.set()
+        thread.join()
 
 
 def test_nobody_who_answers_is_for_now(indexer: Indexer) -> None:
