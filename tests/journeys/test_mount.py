@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-import contextlib
 import hashlib
 import json
 import random
 import subprocess
-import time
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 from gateway_process import PASSWORD, USER, GatewayProcess
+from rclone_mount import SYSTEM, mounted
 
 FILM = "content/movies/Some.Film.2026/Some.Film.2026.mp4"
 
@@ -27,33 +26,8 @@ def run(*command: str | Path, timeout_s: float = 60) -> subprocess.CompletedProc
 @pytest.fixture(scope="module")
 def mount(gateway: GatewayProcess, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     point = tmp_path_factory.mktemp("mount")
-    obscured = run("/usr/bin/rclone", "obscure", PASSWORD).stdout.strip()
-    log = point.parent / "rclone.log"
-    with log.open("wb") as output:
-        process = subprocess.Popen(
-            [
-                "/usr/bin/rclone", "mount", ":webdav:", str(point),
-                f"--webdav-url={gateway.url}/dav", "--webdav-vendor=other",
-                f"--webdav-user={USER}", f"--webdav-pass={obscured}",
-                "--config=/dev/null", f"--cache-dir={point.parent / 'rclone-cache'}",
-                "--vfs-cache-mode=off", "--read-only", "--use-cookies",
-            ],
-            stdout=output, stderr=output, stdin=subprocess.DEVNULL,
-        )  # fmt: skip
-    try:
-        deadline = time.monotonic() + 30
-        while not point.is_mount():
-            with contextlib.suppress(subprocess.TimeoutExpired):
-                raise AssertionError(f"rclone ended with {process.wait(0.05)}: {log.read_text()}")
-            assert time.monotonic() < deadline, log.read_text()
+    with mounted(SYSTEM, gateway.url, point, "--vfs-cache-mode=off", "--read-only"):
         yield point
-    finally:
-        run("fusermount3", "-u", point)
-        try:
-            process.wait(10)
-        except subprocess.TimeoutExpired:
-            process.kill()
-            process.wait(10)
 
 
 pytestmark = pytest.mark.system("rclone", "fusermount3")

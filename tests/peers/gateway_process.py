@@ -12,7 +12,7 @@ import subprocess
 import sys
 import time
 from base64 import b64encode
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -80,6 +80,13 @@ class GatewayProcess:
                     return slot
             self._pause(0.05)
         raise AssertionError(f"{nzo_id} is not in the history after {timeout_s:g} s")
+
+    def wait_until(self, happened: Callable[[], object], timeout_s: float = 30.0) -> None:
+        """Return as soon as *happened* says something true."""
+        deadline = time.monotonic() + timeout_s
+        while not happened():
+            assert time.monotonic() < deadline, f"it has not happened after {timeout_s:g} s"
+            self._pause(0.05)
 
     def _pause(self, seconds: float) -> None:
         # A pause that ends early, and loudly, when the process does.
