@@ -229,7 +229,6 @@ def _remove(tx: Connection, entry: LinkEntry) -> None:
 def _below(entry: LinkEntry) -> tuple[sa.ColumnElement[bool], ...]:
     """Select what lies anywhere in the folder *entry*."""
     # "0" follows "/" in the order of bytes: all that begins with the path and a slash.
-    inside = links.c.folder.between(f"{entry.path}/", f"{entry.path}0")
+    inside = sa.and_(links.c.folder > f"{entry.path}/", links.c.folder < f"{entry.path}0")
     here = links.c.folder == entry.path
-    not_next = links.c.folder != f"{entry.path}0"
-    return links.c.release_id == entry.release_id, sa.or_(here, sa.and_(inside, not_next))
+    return links.c.release_id == entry.release_id, sa.or_(here, inside)

@@ -102,16 +102,17 @@ def test_names_too_long_for_the_ending_are_cut_and_stay_apart(links: Links, link
 def test_removing_a_link_or_a_folder_leaves_the_release(
     links: Links, linked: Linked, library: Library, database: Database
 ) -> None:
-    release = linked("film.mkv", "Subs/a.srt", "Subs/deep/b.srt", "Subs0/c.srt")
+    release = linked("film.mkv", "Subs/a.srt", "Subs/deep/b.srt", "Subs0/c.srt", "Subs.x/d.srt")
     links.remove(entry(links, "Film/film.mkv.rclonelink"))
-    assert list(tree(links)["Film"]) == ["Subs", "Subs0"]
+    assert list(tree(links)["Film"]) == ["Subs", "Subs.x", "Subs0"]
     links.remove(entry(links, "Film/Subs"))
-    assert list(tree(links)["Film"]) == ["Subs0"]
-    assert list(tree(Links(database))["Film"]) == ["Subs0"]  # another program's view: it stays so
+    left = {"Subs.x": ["d.srt.rclonelink"], "Subs0": ["c.srt.rclonelink"]}
+    for seen_by in (links, Links(database)):  # the second after a restart
+        assert {name: list(inside) for name, inside in tree(seen_by)["Film"].items()} == left
     links.remove(entry(links, "Film"))
     assert tree(links) == {}
     assert library.release("movies", "Film") == release
-    assert len(library.entries(release).files) == 1
+    assert library.entries(release).folders == ("Subs", "Subs.x", "Subs0")
 
 
 def test_the_folders_of_other_jobs_stay(links: Links, linked: Linked) -> None:
