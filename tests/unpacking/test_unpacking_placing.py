@@ -92,7 +92,7 @@ def test_everything_is_synced_before_it_appears_and_its_place_afterwards(
 @pytest.mark.parametrize(
     ("code", "error", "words"),
     [
-        (errno.ENOSPC, StorageFull, "became full"),
+        (errno.ENOSPC, StorageFull, "is full"),
         (errno.EXDEV, StorageError, "two file systems"),
         (errno.EACCES, StorageError, "Permission denied"),
     ],

@@ -37,7 +37,7 @@ def unpack(job: Job, kind: Kind, paths: Sequence[Path], name: str, out: Path) ->
     extract = _rar if kind is Kind.RAR else _seven_zip
     refused: list[WrongPassword] = []
     with workroom(job.room) as links:
-        for password in (None, *dict.fromkeys(job.passwords)):
+        for password in (None, *job.passwords):
             out.mkdir()
             try:
                 stated = extract(job, kind, paths, links, name, out, password)

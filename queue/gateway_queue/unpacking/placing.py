@@ -6,8 +6,9 @@ import errno
 import os
 from pathlib import Path
 
-from gateway.errors import StorageError, StorageFull
+from gateway.errors import StorageError
 from gateway.nzb.names import numbered, safe_name
+from gateway_queue.download.disk import sync_folder, translated
 
 _TAKEN = (errno.EEXIST, errno.ENOTEMPTY, errno.ENOTDIR, errno.EISDIR)
 _MOST = 1000
@@ -22,20 +23,11 @@ def place(folder: Path, parent: Path, name: str) -> Path:
 
     Raises StorageError where *parent* is on another file system, StorageFull.
     """
-    try:
+    with translated(parent):
         parent.mkdir(parents=True, exist_ok=True)
         sync(folder)
         target = _rename(folder, parent, safe_name(name))
-        _sync(parent)
-    except OSError as exc:
-        if exc.errno in (errno.ENOSPC, errno.EDQUOT):
-            raise StorageFull(f"the disk became full while {name!r} was put in place") from exc
-        if exc.errno == errno.EXDEV:
-            raise StorageError(
-                f"{folder} and {parent} are on two file systems: what is downloaded can only be "
-                "moved within one"
-            ) from exc
-        raise StorageError(f"{name!r} cannot be put into {parent}: {exc.strerror}") from exc
+        sync_folder(parent)
     return target
 
 
@@ -46,6 +38,11 @@ def _rename(folder: Path, parent: Path, name: str) -> Path:
             # A folder takes the place of an empty folder and of nothing else: POSIX, rename().
             folder.rename(target)
         except OSError as exc:
+            if exc.errno == errno.EXDEV:
+                raise StorageError(
+                    f"{folder} and {parent} are on two file systems: what is downloaded can only "
+                    "be moved within one"
+                ) from exc
             if exc.errno not in _TAKEN:
                 raise
         else:

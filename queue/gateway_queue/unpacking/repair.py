@@ -15,6 +15,7 @@ from pathlib import Path
 from gateway.errors import ImportFailed, IncompletePost, StorageFull
 from gateway.nzb.names import numbered, safe_path
 from gateway.nzb.par2 import Described
+from gateway_queue.download.disk import translated
 from gateway_queue.unpacking import par2_program
 from gateway_queue.unpacking.par2_program import EXTRA, Told, Verdict
 from gateway_queue.unpacking.par2_sets import (
@@ -69,26 +70,28 @@ def repair(
 
     *pieces* are, by file names relative to *folder*, the articles that lie on the disk as their
     CRC-32 wants; files that are not named in it are read. *progress* is called with the part
-    that is done, several times a second while a program works: what it raises ends that, leaves
-    the folder as it was, and goes through. May be called again at any time, also after a kill.
+    that is done, several times a second while a program works: what it raises (no OSError) ends
+    that, leaves the folder as it was, and goes through. May be called again at any time, also
+    after a kill.
 
     Raises IncompletePost, with the numbers, when the recovery blocks do not suffice; StorageFull
     and ImportFailed. Files of no set are left alone, and nothing is said of them.
     """
-    remove_leftovers(folder)
     done = Repaired()
     known = dict(pieces or {})
-    sets = sets_of(path for path in files_in(folder) if is_par2(path))
-    for number, one in enumerate(sets):
-        flaw = flaw_of(one)
-        if flaw:
-            done.ignored.append(f'"{one.name}": {flaw}')
-            continue
+    with translated(folder):
+        remove_leftovers(folder)
+        sets = sets_of(path for path in files_in(folder) if is_par2(path))
+        for number, one in enumerate(sets):
+            flaw = flaw_of(one)
+            if flaw:
+                done.ignored.append(f'"{one.name}": {flaw}')
+                continue
 
-        def part(fraction: float, number: int = number) -> None:
-            progress((number + fraction) / len(sets))
+            def part(fraction: float, number: int = number) -> None:
+                progress((number + fraction) / len(sets))
 
-        _Work(folder, one, known, fetch_more, part, done).run()
+            _Work(folder, one, known, fetch_more, part, done).run()
     progress(1.0)
     return done
 

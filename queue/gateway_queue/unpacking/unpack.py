@@ -7,6 +7,7 @@ is looked at, and moves on under a safe name once all of it is there. par2 files
 from __future__ import annotations
 
 import logging
+import re
 import shutil
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
@@ -20,6 +21,7 @@ from gateway.nzb.names import numbered, safe_name, safe_path
 from gateway.nzb.nesting import DEPTH
 from gateway_queue import passwords as trials
 from gateway_queue.contents import Kind, kind_of
+from gateway_queue.download.disk import translated
 from gateway_queue.sets import Candidate, FileSet, arrange
 from gateway_queue.unpacking import archives
 from gateway_queue.unpacking.archives import Job
@@ -36,6 +38,7 @@ _HEAD = 1024
 _CHUNK = 1 << 20
 _SEVEN_ZIP = b"7z\xbc\xaf\x27\x1c"
 _ZIP = b"PK\x03\x04"
+_UNTYPABLE = re.compile("[\x00-\x1f\x7f\ud800-\udfff]")
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,27 +62,37 @@ def unpack(
     *target* is on the same file system, and empty or not there; after an error it is empty. What
     is in *folder* stays: files that are in no archive appear in *target* as a second name of
     theirs, or a copy where that cannot be. *passwords* are tried in order, no password first.
-    *progress* is called with the part that is done, several times a second: what it raises ends
-    every program, and goes through. *target* may lie in *folder* if its name begins with a dot.
+    *progress* is called with the part that is done, several times a second: what it raises (no
+    OSError) ends every program, and goes through. *target* may lie in *folder* if its name begins
+    with a dot.
 
     Names are made safe for any system, and numbered where two are the same. An archive of less
     than a tenth of the post that cannot be unpacked is among the files as it is; of a larger one
     the reason is raised: WrongPassword, IncompletePost, UnsupportedArchive (which may name what
     to install), any other ImportFailed, or StorageFull.
     """
-    target.mkdir(parents=True, exist_ok=True)
-    remove_leftovers(target)
-    if any(target.iterdir()):
-        raise StorageError(f"{target} is not empty: nothing is unpacked into it")
-    files = [_File(path, path.relative_to(folder).as_posix()) for path in files_in(folder)]
-    total = sum(one.path.stat().st_size for one in files)
-    bounds = bounds or Bounds()
-    with workroom(target) as room:
-        job = Job(room, tuple(passwords), bounds, Allowance(bounds, total), Meter(progress, total))
-        found = _Unpacking(job, total).level(files, DEPTH)
-        placed = _place(found, room, target)
+    with translated(target):
+        target.mkdir(parents=True, exist_ok=True)
+        remove_leftovers(target)
+        if any(target.iterdir()):
+            raise StorageError(f"{target} is not empty: nothing is unpacked into it")
+        files = [_File(path, path.relative_to(folder).as_posix()) for path in files_in(folder)]
+        total = sum(one.path.stat().st_size for one in files)
+        bounds = bounds or Bounds()
+        with workroom(target) as room:
+            job = Job(
+                room, _usable(passwords), bounds, Allowance(bounds, total), Meter(progress, total)
+            )
+            found = _Unpacking(job, total).level(files, DEPTH)
+            placed = _place(found, room, target)
     progress(1.0)
     return placed
+
+
+def _usable(passwords: Iterable[str]) -> tuple[str, ...]:
+    """Return those that can be typed: one line of characters that have bytes."""
+    typed = (one for one in passwords if one and not _UNTYPABLE.search(one))
+    return tuple(dict.fromkeys(typed))
 
 
 class _Unpacking:
@@ -153,7 +166,7 @@ class _Unpacking:
                 return [self._joined(group, out)]
             kind = Kind.SEVEN_ZIP
         paths = [member.path for member in group]
-        found = archives.unpack(self._job, kind, paths, first.path.name, out)
+        found = archives.unpack(self._job, kind, paths, safe_name(first.path.name), out)
         return [
             _File(path, f"{folder}/{path.relative_to(out).as_posix()}".lstrip("/"))
             for path in found
