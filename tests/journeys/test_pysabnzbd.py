@@ -21,6 +21,7 @@ from sabnzbd_api import SabnzbdClient
 from gateway.demo import NewsServer, make_post
 
 SHOW = "My.Show.S01E01.1080p"
+LOCAL = f"kept/tv/{SHOW}.nzb"
 
 
 class _Quiet(SimpleHTTPRequestHandler):
@@ -58,7 +59,9 @@ def indexer(folder: Path) -> Iterator[str]:
 def gateway(folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[GatewayProcess]:
     film = b"\x1a\x45\xdf\xa3" + bytes(range(256)) * 4_000
     post = make_post(f"{SHOW}.mkv", film, part_size=100_000)
-    (folder / f"{SHOW}.nzb").write_bytes(post.nzb)
+    # Two folders down: what lies further up is queued without being asked for.
+    (folder / LOCAL).parent.mkdir(parents=True)
+    (folder / LOCAL).write_bytes(post.nzb)
     with NewsServer() as server:
         server.add(post)
         settings = {
@@ -80,7 +83,7 @@ def test_pysabnzbd_drives_the_queue(gateway: GatewayProcess, indexer: str) -> No
             await client.refresh_data()
             assert client.queue["paused"] is True
             added = await client._call(
-                {"mode": "addurl", "name": f"{indexer}/{SHOW}.nzb", "cat": "tv"}
+                {"mode": "addurl", "name": f"{indexer}/{LOCAL}", "cat": "tv"}
             )
             (nzo_id,) = added["nzo_ids"]
             assert [slot["nzo_id"] for slot in (await client.get_queue())["slots"]] == [nzo_id]
@@ -126,7 +129,7 @@ def test_sabnzbd_api_drives_all_that_it_knows_by_the_longer_path(
     assert client.check_login()["servers"][0]["name"] == "main"
     assert client.pause_all() == ok
     first, second = (
-        client.add_uri(file=f"{SHOW}.nzb", nzbname=name, cat="tv", priority=priority)["nzo_ids"][0]
+        client.add_uri(file=LOCAL, nzbname=name, cat="tv", priority=priority)["nzo_ids"][0]
         for name, priority in (("first", 0), ("second", 1))
     )
 
@@ -175,7 +178,7 @@ def test_a_pause_and_what_is_queued_survive_a_restart(
     with running_gateway(tmp_path / "data", settings) as first:
         first.api("config", name="set_pause", value="60")
         one, two = (
-            first.api("addlocalfile", name=f"{SHOW}.nzb", nzbname=name)["nzo_ids"][0]
+            first.api("addlocalfile", name=LOCAL, nzbname=name)["nzo_ids"][0]
             for name in ("one", "two")
         )
         first.api("switch", value=two, value2=one)
