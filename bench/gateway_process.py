@@ -125,8 +125,8 @@ class GatewayProcess:
         """Return the resident memory in bytes."""
         return int(self._watched.memory_info().rss)
 
-    def add(self, name: str, nzb: bytes) -> str:
-        """Queue an NZB, wait for its import, and return the path of its largest file."""
+    def queue(self, name: str, nzb: bytes) -> str:
+        """Queue an NZB and return its id."""
         body = (
             (
                 f'--{_BOUNDARY}\r\nContent-Disposition: form-data; name="name"; '
@@ -141,6 +141,19 @@ class GatewayProcess:
             {"Content-Type": f"multipart/form-data; boundary={_BOUNDARY}"},
         )
         (nzo_id,) = answer["nzo_ids"]
+        return str(nzo_id)
+
+    def api(self, **query: str) -> dict[str, Any]:
+        """Return what SABnzbd's API answers."""
+        return self._api(query)
+
+    def read(self, path: str, count: int) -> bytes:
+        """Return the first bytes of a file."""
+        return self._request(path, headers={"Range": f"bytes=0-{count - 1}", **self._basic()})
+
+    def add(self, name: str, nzb: bytes) -> str:
+        """Queue an NZB, wait for its import, and return the path of its largest file."""
+        nzo_id = self.queue(name, nzb)
         deadline = time.monotonic() + _IMPORT_S
         while time.monotonic() < deadline:
             for slot in self._api({"mode": "history"})["history"]["slots"]:

@@ -11,7 +11,7 @@ from sqlalchemy import ColumnElement, Connection, Row, and_, case, func, or_, se
 from gateway.library.schema import jobs, links
 from gateway_queue.item import HISTORY, PENDING, WORKING, Item, Priority, State
 
-# Without the document, which is larger than all the rest together.
+# In the order of Item's fields. Without the document, which is larger than all the rest together.
 ITEM_COLUMNS = (
     jobs.c.nzo_id,
     jobs.c.name,
@@ -37,27 +37,9 @@ ITEM_COLUMNS = (
 
 def item_of(row: Row[*tuple[Any, ...]]) -> Item:
     """Return the item that *row* of ITEM_COLUMNS holds."""
-    return Item(
-        id=row.nzo_id,
-        name=row.name,
-        filename=row.filename,
-        category=row.category,
-        priority=Priority(row.priority),
-        state=State(row.state),
-        size=row.size,
-        articles=row.parts_total,
-        added=row.added,
-        attempts=row.attempts,
-        not_before=row.not_before,
-        note=row.note,
-        failure=row.failure,
-        completed=row.completed,
-        took_s=row.took_s,
-        password=row.password,
-        url=row.url,
-        posted=row.posted,
-        nzb_bytes=row.nzb_bytes,
-    )
+    # By place: by name, a thousand rows take twice as long.
+    identity, name, filename, category, priority, state, *rest = row
+    return Item(identity, name, filename, category, Priority(priority), State(state), *rest)
 
 
 @dataclass(frozen=True, slots=True)
