@@ -22,6 +22,7 @@ from gateway_queue.unpacking import seven_zip
 from gateway_queue.unpacking.bounds import Bounds, Entry
 from gateway_queue.unpacking.gathering import gather
 from gateway_queue.unpacking.unpack import unpack
+from gateway_queue.unpacking.workroom import workroom
 
 ARCHIVES = Path(__file__).parent.parent / "peers" / "rarfile_archives"
 NULLS = bytes(3 << 20)
@@ -280,3 +281,16 @@ def test_whatever_the_bytes_of_an_archive_it_ends_in_files_or_a_reason(
         else:
             assert not [path for path in done.rglob("*") if path.is_symlink()]
         shutil.rmtree(done)
+
+
+def test_a_workroom_goes_without_what_its_links_lead_to(outside: Path) -> None:
+    mine = outside / "mine"
+    outside.chmod(0o750)
+    with workroom(mine) as room:
+        (room / "locked").mkdir()
+        (room / "locked" / "file").touch()
+        (room / "locked").chmod(0)
+        (room / "way out").symlink_to(outside, target_is_directory=True)
+
+    assert [*mine.iterdir()] == []
+    assert stat.S_IMODE(outside.stat().st_mode) == 0o750

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import shutil
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from gateway.errors import GatewayError, ImportFailed, StorageError, WrongPassword
+from gateway.errors import GatewayError, ImportFailed, StorageError, StorageFull, WrongPassword
 from gateway_queue.contents import Kind
 from gateway_queue.unpacking import rar_archive, seven_zip
 from gateway_queue.unpacking.bounds import Allowance, Bounds, Entry, Nature
@@ -15,6 +16,8 @@ from gateway_queue.unpacking.gathering import gather
 from gateway_queue.unpacking.meter import SLACK, Meter
 from gateway_queue.unpacking.volumes_on_disk import volumes_of
 from gateway_queue.unpacking.workroom import remove, show, workroom
+
+_FULL = 1 << 20  # bytes: with less left, not every program says why it failed
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,8 +49,11 @@ def unpack(job: Job, kind: Kind, paths: Sequence[Path], name: str, out: Path) ->
             except WrongPassword as exc:
                 refused.append(exc)
                 remove(out)
-            except BaseException:
+            except BaseException as exc:
+                full = shutil.disk_usage(job.room).free < _FULL
                 remove(out)
+                if full and isinstance(exc, ImportFailed):
+                    raise StorageFull(f'the disk became full while "{name}" was unpacked') from exc
                 raise
             else:
                 job.allowance.spend(files, total)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import signal
 
 from gateway.errors import (
     GatewayError,
@@ -22,7 +23,7 @@ _PASSWORD = re.compile(
 )
 _SHORT = re.compile(r"unexpected end of|cannot find volume|missing volume", re.IGNORECASE)
 _DAMAGED = re.compile(r"crc failed|data error|checksum|headers error|corrupt", re.IGNORECASE)
-_FILE_TOO_LARGE = -25  # SIGXFSZ: it wanted to write more than its listing says
+_FILE_TOO_LARGE = -signal.SIGXFSZ  # it wanted to write more than its listing says
 
 
 def refusal(program: str, archive: str, ended: Ended, password: str | None) -> GatewayError:

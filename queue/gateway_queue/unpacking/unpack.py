@@ -84,9 +84,11 @@ def unpack(
                 room, _usable(passwords), bounds, Allowance(bounds, total), Meter(progress, total)
             )
             found = _Unpacking(job, total).level(files, DEPTH)
-            placed = _place(found, room, target)
+            names = _lay_out(found, room, room / "whole")
+            for path in (room / "whole").iterdir():
+                path.rename(target / path.name)
     progress(1.0)
-    return placed
+    return [target / name for name in names]
 
 
 def _usable(passwords: Iterable[str]) -> tuple[str, ...]:
@@ -208,19 +210,20 @@ def _head(path: Path) -> bytes:
         return file.read(_HEAD)
 
 
-def _place(files: Iterable[_File], room: Path, target: Path) -> list[Path]:
-    """Put *files* into *target* under safe names, no two of which are the same on any system."""
+def _lay_out(files: Iterable[_File], room: Path, whole: Path) -> list[str]:
+    """Put *files* into *whole*, under safe names that no system takes for one; return these."""
     names = _Names()
-    placed = []
+    given = []
+    whole.mkdir()
     for file in sorted(files, key=lambda one: one.name):
-        path = target / names.free(safe_path(file.name) or "_")
+        given.append(names.free(safe_path(file.name) or "_"))
+        path = whole / given[-1]
         path.parent.mkdir(parents=True, exist_ok=True)
         if room in file.path.parents:
             file.path.rename(path)
         else:
             _second_name(file.path, path)
-        placed.append(path)
-    return placed
+    return given
 
 
 class _Names:

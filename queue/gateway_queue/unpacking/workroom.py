@@ -30,8 +30,11 @@ def remove_leftovers(folder: Path) -> None:
 
 def remove(room: Path) -> None:
     """Remove *room* with all that is in it, whatever rights a program gave it; follows no link."""
-    for parent, _, _ in os.walk(room):
-        Path(parent).chmod(0o700)
+    for parent, folders, _ in os.walk(room):
+        for name in folders:
+            folder = Path(parent, name)
+            if not folder.is_symlink():
+                folder.chmod(0o700)  # before it is walked into
     shutil.rmtree(room, ignore_errors=True)
 
 
