@@ -106,6 +106,10 @@ class DropFolder:
                 self._complain(one.put, f"cannot be taken: {exc.strerror or exc}")
             except StorageError as exc:
                 self._complain(one.put, f"cannot be queued yet: {exc}")
+            except Exception as exc:
+                # A fault of ours with one file must not keep the others from being queued.
+                if self._is_news(one.put, type(exc).__name__):
+                    log.exception("a fault of the gateway befell %s", one.put)
 
     def _work(self) -> None:
         while not self._stopping.is_set():
@@ -147,9 +151,13 @@ class DropFolder:
 
     def _complain(self, path: Path, why: str) -> None:
         """Tell the log once what keeps *path* from being queued."""
-        if self._complained.get(path) != why:
-            self._complained[path] = why
+        if self._is_news(path, why):
             log.warning("the drop folder: %s %s", path, why)
+
+    def _is_news(self, path: Path, why: str) -> bool:
+        before = self._complained.get(path)
+        self._complained[path] = why
+        return before != why
 
 
 def _is_whole(content: bytes, name: str) -> bool:

@@ -16,13 +16,15 @@ from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
-from gateway.nzb.names import numbered
+from gateway.nzb.names import safe_name, shortened
 from gateway.nzb.unwrapping import LIMIT
 from gateway_queue.item import new_id
 
 SUFFIXES = (".nzb", ".nzb.gz", ".nzb.bz2", ".zip")
 FAILED = ".failed"
 _TAKEN = re.compile(r"\.(SABnzbd_nzo_[a-z0-9]{12})\.(.+)", re.DOTALL)
+# Of a taken file: what a name may have, without the id, the dots and a number for what failed.
+_NAME_BYTES = 220
 # A ZIP of more NZBs is none that anybody has packed to have them queued.
 _MOST = 1000
 
@@ -107,17 +109,19 @@ def read(path: Path) -> bytes:
 
 def take(one: Dropped) -> Dropped:
     """Return *one* taken, under an id that nobody has. Raises OSError."""
-    nzo_id = new_id()
-    path = one.path.with_name(f".{nzo_id}.{one.name}")
+    nzo_id, name = new_id(), one.name
+    if len(os.fsencode(name)) > _NAME_BYTES:
+        name = shortened(safe_name(name), _NAME_BYTES)
+    path = one.path.with_name(f".{nzo_id}.{name}")
     one.path.rename(path)
-    return Dropped(path, one.name, one.category, nzo_id)
+    return Dropped(path, name, one.category, nzo_id)
 
 
 def set_aside(one: Dropped) -> Path:
     """Give *one* a name that says that it failed, and that nothing else has. Raises OSError."""
     name, number = f"{one.name}{FAILED}", 2
     while (path := one.path.with_name(name)).exists():
-        name, number = f"{numbered(one.name, number)}{FAILED}", number + 1
+        name, number = f"{one.name} ({number}){FAILED}", number + 1
     one.path.rename(path)
     return path
 

@@ -136,7 +136,7 @@ def test_what_is_no_nzb_after_a_minute_fails_in_the_history_and_is_set_aside(
         watched.look()
         clock.now += 61
         watched.look()
-    assert names(folder) == ["page (2).nzb.failed", "page.nzb.failed"]
+    assert names(folder) == ["page.nzb (2).failed", "page.nzb.failed"]
     assert "WARNING 'page.nzb' of the drop folder is no NZB: it is 'page.nzb.failed' now" in said
     processor.start()
     wait_until(lambda: len(store.history().items) == 2)
@@ -147,6 +147,46 @@ def test_what_is_no_nzb_after_a_minute_fails_in_the_history_and_is_set_aside(
     watched.look()
     watched.look()
     assert len(store.history().items) == 2, "what was set aside is left alone"
+
+
+@pytest.mark.parametrize(
+    "name", [b"x" * 251 + b".nzb", "ä".encode() * 120 + b".nzb.gz", b"\xff\xfe broken.nzb"]
+)
+def test_a_name_of_any_length_and_encoding_is_taken(
+    folder: Path, watched: DropFolder, queued: Names, name: bytes, clock: Any
+) -> None:
+    Path(os.fsdecode(os.fsencode(folder) + b"/" + name)).write_bytes(NZB)
+    bad = Path(os.fsdecode(os.fsencode(folder) + b"/" + name.replace(b".nzb", b"2.nzb")[1:]))
+    bad.write_bytes(b"Access denied")
+    watched.look()
+    watched.look()
+    assert len(queued()) == 1
+    clock.now += 61
+    watched.look()
+    assert len(queued()) == 2
+    (aside,) = folder.iterdir()
+    assert aside.name.endswith(".failed")
+
+
+def test_a_fault_with_one_file_keeps_nobody_from_the_others(
+    folder: Path,
+    watched: DropFolder,
+    queue: Queue,
+    queued: Names,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def fault(*args: Any, **kwargs: Any) -> bool:
+        if kwargs["filename"] == "a.nzb":
+            raise ZeroDivisionError
+        return take(*args, **kwargs)
+
+    take = queue.take
+    monkeypatch.setattr(queue, "take", fault)
+    for name in ("a", "b"):
+        (folder / f"{name}.nzb").write_bytes(NZB)
+    watched.look()
+    watched.look()
+    assert queued() == [("uncategorized", "b")]
 
 
 def test_links_pipes_and_folders_are_not_followed(
