@@ -44,8 +44,9 @@ class Told:
                 self.send_header("Location", "http://127.0.0.1:1/elsewhere")
                 self.send_header("Content-Length", str(len(sent)))
                 self.end_headers()
-                self.wfile.write(sent)
+                # First: once it is answered, the next request may come on another thread.
                 told.requests.put((self.path, headers, json.loads(body)))
+                self.wfile.write(sent)
 
             def log_message(self, *_: object) -> None:
                 pass
