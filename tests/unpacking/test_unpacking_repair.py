@@ -307,6 +307,23 @@ def test_a_set_that_states_a_wrong_md5_is_never_believed(post: Path) -> None:
     assert contents(post) == before
 
 
+def test_a_par2_that_says_it_has_repaired_and_has_not_is_not_believed(
+    post: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    par2_maker.create(post, "set", [*FILES], "-s3000", "-c30")
+    known = lose(post, "Some.Film.mkv", 0.03, how="damaged")
+    before = contents(post)
+    liar = tmp_path / "par2"
+    liar.write_text("#!/bin/sh\necho Repair complete.\n")
+    liar.chmod(0o755)
+    monkeypatch.setattr("gateway_queue.unpacking.programs.par2", lambda: liar)
+
+    with pytest.raises(ImportFailed, match="and it is not as it was"):
+        repair(post, pieces=known)
+
+    assert contents(post) == before
+
+
 def test_what_is_raised_while_par2_works_ends_it_and_leaves_the_folder_as_it_was(
     post: Path,
 ) -> None:

@@ -78,7 +78,7 @@ def repair(
     elif lacks is not None:
         verdict = Verdict.LACKS_BLOCKS
     elif "No space left on device" in ended.said:
-        raise StorageFull(f"the disk became full while par2 repaired {index}: {ended.last_words}")
+        raise StorageFull("the disk became full while par2 repaired")
     return Told(
         verdict,
         int(lacks[1]) if lacks else 0,

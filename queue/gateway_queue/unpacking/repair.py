@@ -157,7 +157,7 @@ class _Work:
             checked = check(
                 file.size, self._set.slice_size, [one.crc32 for one in file.slices], pieces
             )
-            return checked.least or int(size != file.size)
+            return int(size != file.size) if checked.is_whole else checked.least
         return int(size != file.size or md5_of(path) != file.md5)
 
     def _check_room(self, broken: Iterable[Described]) -> None:
