@@ -49,9 +49,11 @@ from gateway.usenet.rules import Sharing
 from gateway.usenet.workload import Workload
 from gateway.vod.figures import VodFigures
 from gateway.vod_doors import catalogue_doors, vod_of
-from gateway_queue.category import CategoryRules, Duplicates, Links, Verify
+from gateway_queue.category import CategoryRules, Duplicates, Links, Storage, Verify
 from gateway_queue.category import rules_of as rules_of_category
 from gateway_queue.checks import HealthChecks
+from gateway_queue.download.downloads import Downloads
+from gateway_queue.download.landing import check_folders
 from gateway_queue.health import Examiner
 from gateway_queue.health_worker import HealthWorker
 from gateway_queue.importer import Importer
@@ -60,6 +62,7 @@ from gateway_queue.listeners import Arr, Rclone
 from gateway_queue.processor import Processor
 from gateway_queue.store import JobStore
 from gateway_queue.telling import Ended, Listener, Teller
+from gateway_queue.unpacking.unpack import unpack
 from gateway_queue.verifier import Verifier
 
 log = logging.getLogger(__name__)
@@ -138,6 +141,7 @@ class Gateway:
                 store,
                 importer,
                 settings.max_concurrent_items,
+                downloads=_downloads(settings, streams, library, categories, usenet),
                 ended=ended,
                 connections=lambda: _shares_in_words(usenet),
             )
@@ -320,6 +324,30 @@ def _rules(name: str, category: CategorySettings) -> CategoryRules:
         Duplicates(category.duplicates),
         tuple(pattern for pattern in category.blocklist if pattern != "none"),
         category.media_required,
+        Storage(category.storage),
+    )
+
+
+def _downloads(
+    settings: Settings,
+    streams: Streams,
+    library: Library,
+    categories: Mapping[str, CategoryRules],
+    usenet: UsenetClient,
+) -> Downloads | None:
+    """Return what downloads, if any category wants that."""
+    if not any(rules.storage is Storage.DOWNLOAD for rules in categories.values()):
+        return None
+    check_folders(settings.incomplete, settings.complete)
+    return Downloads(
+        streams.source.without_keeping(),
+        library,
+        settings.incomplete,
+        settings.complete,
+        unpack,
+        rules=categories,
+        providers=len(settings.providers),
+        connections=usenet.connections,
     )
 
 

@@ -102,6 +102,8 @@ class Settings(BaseSettings):
     readahead_budget: Annotated[Size, Field(ge=1 << 20)] = 256 << 20
     article_cache: Annotated[Size, Field(ge=0)] = 256 << 20
     categories: dict[str, CategorySettings] = {}
+    incomplete_dir: Folder | None = None
+    complete_dir: Folder | None = None
     max_concurrent_items: Annotated[int, Field(ge=1, le=100)] = 2
     ignore_history_limit: bool = True
     sabnzbd_errors: Literal["json", "text"] = "json"
@@ -161,6 +163,16 @@ class Settings(BaseSettings):
             name: {"dir": name, **CATEGORIES.get(name, {}), **fields}
             for name, fields in named.items()
         }
+
+    @property
+    def incomplete(self) -> Path:
+        """Where downloads lie until they are whole."""
+        return self.incomplete_dir or self.data_dir / "incomplete"
+
+    @property
+    def complete(self) -> Path:
+        """Where downloads lie for good, in the folders of their categories."""
+        return self.complete_dir or self.data_dir / "complete"
 
     @property
     def database(self) -> str:

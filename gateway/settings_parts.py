@@ -170,7 +170,7 @@ class CategorySettings(_Part):
     """
 
     dir: Annotated[Text, AfterValidator(_folder_name)]
-    storage: Literal["stream"] = "stream"
+    storage: Literal["stream", "download"] = "stream"
     verify: Literal["sample", "all", "deep"] = "sample"
     links: Literal["symlink", "strm", "none"] = "symlink"
     duplicates: Literal["increment", "fail"] = "increment"

@@ -218,7 +218,7 @@ def test_the_file_of_the_current_folder_is_read_if_there_is_one(tmp_path: Path) 
         ("GATEWAY_WEBDAV_USER=a:b", "holds a colon"),
         ("GATEWAY_MOUNT_DIR=mnt", "is not an absolute path: write it from the root"),
         ("GATEWAY_CATEGORIES__x__DIR=../x", "is not the name of one folder"),
-        ("GATEWAY_CATEGORIES__x__STORAGE=download", "is not known: write 'stream'"),
+        ("GATEWAY_CATEGORIES__x__STORAGE=disk", "is not known: write 'stream'"),
         ("GATEWAY_CATEGORIES__x__VERIFY=none", "write 'sample', 'all' or 'deep'"),
         ("GATEWAY_CATEGORIES__x__BLOCKLIST=*.txt,a/b", "looks for a folder: write patterns"),
         ("GATEWAY_PROVIDERS__x__TLS=maybe", "is neither yes nor no: write true or false"),

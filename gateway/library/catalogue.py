@@ -249,6 +249,13 @@ class Library:
             raise NotInLibrary(f"the release {release.name!r} is not in the library any more")
         return packing.unpack_document(packed)
 
+    def holds(self, folder: Path) -> bool:
+        """Say whether a file of any release lies on the disk in *folder* or below it."""
+        # "0" follows "/" in the order of bytes: all that begins with the path and a slash.
+        below = disk_files.c.path.between(f"{folder}/", f"{folder}0")
+        with self._database.read() as tx:
+            return tx.scalar(sa.select(sa.literal(1)).where(below).limit(1)) is not None
+
     # Streaming -----------------------------------------------------------------------------
 
     def layout(self, file_id: str) -> FileLayout:

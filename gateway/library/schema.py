@@ -90,8 +90,9 @@ disk_files = Table(
     "disk_files",
     metadata,
     Column("file_id", Text, ForeignKey("files.id", ondelete="CASCADE"), primary_key=True),
-    Column("path", Text, nullable=False),
+    Column("path", _Name, nullable=False),
 )
+Index("ix_disk_files_path", disk_files.c.path)
 
 # Players that name a film by a number get this one. Never used again, as the id is not.
 file_numbers = Table(

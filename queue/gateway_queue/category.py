@@ -9,6 +9,13 @@ from dataclasses import dataclass
 from gateway.library.entries import LinkKind
 
 
+class Storage(enum.StrEnum):
+    """Where the bytes of a release stay."""
+
+    STREAM = "stream"  # with the providers: what is watched is fetched when it is watched
+    DOWNLOAD = "download"  # on the disk, repaired and unpacked
+
+
 class Verify(enum.StrEnum):
     """How an import makes sure that a post is whole."""
 
@@ -59,6 +66,7 @@ class CategoryRules:
     duplicates: Duplicates = Duplicates.INCREMENT
     blocklist: tuple[str, ...] = BLOCKLIST
     media_required: bool = True
+    storage: Storage = Storage.STREAM
 
     @property
     def folder(self) -> str:

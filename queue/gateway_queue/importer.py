@@ -22,8 +22,9 @@ from gateway.nzb.document import NzbFile
 from gateway.nzb.extents import Run
 from gateway.nzb.names import subject_name
 from gateway.streams.source import Articles
-from gateway_queue.category import CategoryRules, Duplicates, rules_of
+from gateway_queue.category import CategoryRules, rules_of
 from gateway_queue.contents import Kind, kind_of
+from gateway_queue.duplicates import refuse_duplicate
 from gateway_queue.inspection import Inspection
 from gateway_queue.item import Item
 from gateway_queue.naming import published
@@ -86,8 +87,7 @@ class Importer:
         now, and LetGo.
         """
         rules = rules_of(self._rules, item.category)
-        if rules.duplicates is Duplicates.FAIL and self._library.is_taken(rules.folder, item.name):
-            raise _duplicate(rules, item)
+        refuse_duplicate(self._library, rules, item)
         parsed = document.parse(nzb, filename=item.filename)
         if parsed.is_cut:
             # It may lack whole files, and the rest would pass for all that was posted.
@@ -144,19 +144,8 @@ class Importer:
     def _publish(
         self, item: Item, rules: CategoryRules, new: NewRelease, tx: Connection
     ) -> Release:
-        # Asked again: it may have been queued twice, and the other one was published meanwhile.
-        if rules.duplicates is Duplicates.FAIL and self._library.is_taken(
-            rules.folder, item.name, tx
-        ):
-            raise _duplicate(rules, item)
+        refuse_duplicate(self._library, rules, item, tx)
         return self._library.publish(tx, new)
-
-
-def _duplicate(rules: CategoryRules, item: Item) -> ImportFailed:
-    return ImportFailed(
-        f'"{rules.folder}" has a release called "{item.name}" already: remove it first, or set '
-        f"GATEWAY_CATEGORIES__{rules.name.upper()}__DUPLICATES=increment"
-    )
 
 
 def _files(

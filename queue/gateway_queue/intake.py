@@ -8,6 +8,7 @@ from gateway.errors import NotXml
 from gateway.library.ports import QueuedDocument
 from gateway.nzb.names import filename_password, job_name, numbered, safe_name
 from gateway_queue.addresses import address
+from gateway_queue.download.meter import Progress
 from gateway_queue.item import Priority, State
 from gateway_queue.listing import HistoryPage, QueuePage, Wanted
 from gateway_queue.order import Order
@@ -236,6 +237,10 @@ class Queue:
     def page(self, wanted: Wanted) -> QueuePage:
         """Return a page of the queue."""
         return self._store.queue(wanted)
+
+    def progress(self, nzo_id: str) -> Progress | None:
+        """Return how far an item is, None if it is not being downloaded at this moment."""
+        return self._processor.progress(nzo_id)
 
     def history(self, wanted: Wanted) -> HistoryPage:
         """Return a page of the history."""

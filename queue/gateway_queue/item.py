@@ -1,10 +1,11 @@
 """The life of an item of the queue: its states, the steps between them, and its value.
 
     GRABBING -> QUEUED -> ANALYSING -> VERIFYING -> COMPLETED | FAILED
+                                    VERIFYING -> DOWNLOADING -> REPAIRING -> UNPACKING -> the same
 
-Only what was added by its address is GRABBING first. Whatever is being worked on goes back to
-QUEUED when the program dies or a provider does not serve; a person may pause or delete it at any
-time. `STEPS` has every step that exists.
+The second row is that of what a category wants on the disk. Only what was added by its address is
+GRABBING first. Whatever is being worked on goes back to QUEUED when the program dies or a provider
+does not serve; a person may pause or delete it at any time. `STEPS` has every step that exists.
 """
 
 from __future__ import annotations
@@ -22,13 +23,18 @@ class State(enum.StrEnum):
     QUEUED = "queued"  # waits for a worker, perhaps until a pause after a failure is over
     ANALYSING = "analysing"  # a worker finds out which files the post holds
     VERIFYING = "verifying"  # a worker asks the providers whether the articles are there
+    DOWNLOADING = "downloading"  # a worker writes its articles to the disk
+    REPAIRING = "repairing"  # a worker makes the files what par2 says they were
+    UNPACKING = "unpacking"  # a worker opens the archives, and puts what is in them in its place
     PAUSED = "paused"  # nobody touches it until a person resumes it
     COMPLETED = "completed"  # its release is published; it is history
     FAILED = "failed"  # it can never become files; it is history, and says why
     DELETED = "deleted"  # it is gone: from the queue and from the history
 
 
-WORKING = frozenset({State.ANALYSING, State.VERIFYING})
+WORKING = frozenset(
+    {State.ANALYSING, State.VERIFYING, State.DOWNLOADING, State.REPAIRING, State.UNPACKING}
+)
 PENDING = frozenset({State.GRABBING, State.QUEUED, State.PAUSED}) | WORKING
 HISTORY = frozenset({State.COMPLETED, State.FAILED})
 
@@ -51,6 +57,22 @@ STEPS: dict[tuple[State, State], str] = {
     (State.VERIFYING, State.QUEUED): "a failure for now, or the program ended",
     (State.VERIFYING, State.PAUSED): "a person paused it, or it failed for now for a day",
     (State.VERIFYING, State.DELETED): "a person deleted it",
+    (State.VERIFYING, State.DOWNLOADING): "it is to be downloaded, and seems to be there",
+    **{
+        (state, after): why
+        for state in (State.DOWNLOADING, State.REPAIRING, State.UNPACKING)
+        for after, why in (
+            (State.QUEUED, "a failure for now, or the program ended"),
+            (State.PAUSED, "a person paused it, or it failed for now for a day"),
+            (State.DELETED, "a person deleted it"),
+        )
+    },
+    (State.DOWNLOADING, State.REPAIRING): "all that could be had is on the disk",
+    (State.DOWNLOADING, State.FAILED): "articles are missing, and there is no par2",
+    (State.REPAIRING, State.UNPACKING): "its files are whole",
+    (State.REPAIRING, State.FAILED): "more is missing than par2 can replace",
+    (State.UNPACKING, State.COMPLETED): "its release lies in its place, and was published",
+    (State.UNPACKING, State.FAILED): "its archives cannot be opened",
     (State.PAUSED, State.QUEUED): "a person resumed it",
     (State.PAUSED, State.GRABBING): "a person resumed it, and its NZB has not come yet",
     (State.PAUSED, State.DELETED): "a person deleted it",

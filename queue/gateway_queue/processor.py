@@ -11,8 +11,19 @@ import threading
 import time
 from collections.abc import Callable, Collection
 
-from gateway.errors import ArticleDamaged, GatewayError, ImportFailed, StorageError
+from sqlalchemy import Connection
+
+from gateway.errors import (
+    ArticleDamaged,
+    GatewayError,
+    ImportFailed,
+    StorageError,
+    StorageFull,
+)
+from gateway.library.entries import Release
 from gateway.usenet.workload import Reservation, Workload, scope
+from gateway_queue.download.downloads import Downloads
+from gateway_queue.download.meter import Progress
 from gateway_queue.importer import Importer
 from gateway_queue.item import Item, LetGo, State
 from gateway_queue.store import JobStore
@@ -22,8 +33,13 @@ log = logging.getLogger(__name__)
 
 # A damaged article is a verdict once it came damaged in so many attempts, minutes apart.
 _DAMAGE_IS_CERTAIN_AFTER = 3
+# How soon an item is looked at again that found no room on the disk.
+_ROOM_PAUSE_S = 60.0
 # How long a worker waits before it tries again what the database refused (a full disk).
 _STORAGE_PAUSE_S = 30.0
+
+Step = Callable[[State], None]
+Outcome = tuple[Callable[[Connection], Release], int]
 
 
 class Processor:
@@ -35,17 +51,19 @@ class Processor:
         importer: Importer,
         max_concurrent_items: int = 2,
         *,
+        downloads: Downloads | None = None,
         connections: Callable[[], str] = str,
         ended: Callable[[Item], object] = lambda _: None,
         clock: Callable[[], float] = time.time,
     ) -> None:
-        """Take where the items are kept and who imports them.
+        """Take where the items are kept, who imports them, and who downloads them, if anybody.
 
         *connections* says for the log what the queue may use at the moment; *ended* is called,
         and returns at once, for each item that has become history; *clock* is the store's.
         """
         self._store = store
         self._importer = importer
+        self._downloads = downloads
         self._connections = connections
         self._ended = ended
         self._clock = clock
@@ -65,6 +83,8 @@ class Processor:
         recovered = self._store.recover()
         if recovered:
             log.info("[Queue] items that were interrupted and are queued again: %d", recovered)
+        if self._downloads is not None:
+            self._downloads.sweep(self._store.pending_ids())
         for worker in self._workers:
             worker.start()
 
@@ -109,6 +129,10 @@ class Processor:
         self._store.rest.end()
         self.wake()
 
+    def progress(self, nzo_id: str) -> Progress | None:
+        """Return how far an item is, None if it is not being downloaded at this moment."""
+        return None if self._downloads is None else self._downloads.progress(nzo_id)
+
     def wake(self) -> None:
         """Look at the queue again: something has come, or may be worked on now."""
         with self._changed:
@@ -118,9 +142,21 @@ class Processor:
     def let_go(self, ids: Collection[str]) -> None:
         """Have the workers drop these items at once: they were paused or deleted."""
         with self._changed:
-            tickets = [ticket for held, ticket in self._tickets if held in ids]
-        for ticket in tickets:
+            held = {nzo_id: ticket for nzo_id, ticket in self._tickets if nzo_id in ids}
+        for ticket in held.values():
             ticket.cancel()
+        # What is held is looked after by its worker, once it has let go.
+        self._discard([nzo_id for nzo_id in ids if nzo_id not in held])
+
+    def _discard(self, ids: Collection[str]) -> None:
+        """Remove the downloads of those of *ids* that are in the queue no more."""
+        if self._downloads is None or not ids:
+            return
+        try:
+            for nzo_id in set(ids) - self._store.pending_ids(ids):
+                self._downloads.discard(nzo_id)
+        except StorageError as exc:
+            log.error("[Queue] what is left of a download stays until the next start: %s", exc)
 
     # One worker ------------------------------------------------------------------------------
 
@@ -162,9 +198,10 @@ class Processor:
         finally:
             with self._changed:
                 self._tickets.remove(held)
+            self._discard([item.id])
 
     def _process(self, item: Item, ticket: Ticket) -> None:
-        """Import *item*, or write down why not."""
+        """Work on *item* to its end, or write down why not."""
         log.info("[Queue] processing '%s': %s", item.name, self._connections())
         store, began = self._store, time.monotonic()
 
@@ -177,16 +214,26 @@ class Processor:
         def put_off(reason: str) -> None:
             self._write(lambda: store.postpone(item, reason), "put off", reason)
 
-        try:
-            plan = self._importer.analyse(item, store.document(item.id), ticket)
+        def rest(reason: str) -> None:
+            self._write(lambda: store.rest_for(item, reason, _ROOM_PAUSE_S), "put off", reason)
+
+        def step(after: State) -> None:
+            nonlocal item
             ticket.check()
-            item = store.advance(item, State.VERIFYING)
-            self._importer.verify(plan, ticket)
+            item = store.advance(item, after)
+
+        def finish(publish: Callable[[Connection], Release], size: int) -> None:
             ticket.check()
-            publish = self._importer.publisher(plan)
-            done = store.finish(item, publish, size=plan.size, took_s=took_s())
+            done = store.finish(item, publish, size=size, took_s=took_s())
             log.info("[Queue] completed '%s' in %.1f s", done.name, took_s())
             self._ended(done)
+
+        try:
+            nzb = store.document(item.id)
+            if self._downloads is not None and self._downloads.wants(item):
+                finish(*self._download(self._downloads, item, nzb, ticket, step))
+            else:
+                finish(*self._import(item, nzb, ticket, step))
         except LetGo:
             self._write(lambda: store.advance(item, State.QUEUED), "let go of", "not now")
         except ImportFailed as exc:
@@ -196,12 +243,38 @@ class Processor:
                 put_off(str(exc))
             else:
                 fail(str(exc))
+        except StorageFull as exc:
+            rest(str(exc))
         except GatewayError as exc:
             put_off(str(exc))
         except Exception as exc:
             # A fault of ours must cost neither the worker nor the item.
             log.exception("[Queue] a fault of the gateway befell '%s'", item.name)
             put_off(f"an unexpected error, see the log: {type(exc).__name__}: {exc}")
+
+    def _import(self, item: Item, nzb: bytes, ticket: Ticket, step: Step) -> Outcome:
+        """Return what publishes *item* as streams, and its size."""
+        plan = self._importer.analyse(item, nzb, ticket)
+        step(State.VERIFYING)
+        self._importer.verify(plan, ticket)
+        return self._importer.publisher(plan), plan.size
+
+    def _download(
+        self, downloads: Downloads, item: Item, nzb: bytes, ticket: Ticket, step: Step
+    ) -> Outcome:
+        """Return what publishes *item*, which is on the disk by then, and its size."""
+        with downloads.job(item, nzb) as job:
+            job.analyse(ticket)
+            step(State.VERIFYING)
+            job.verify(ticket)
+            step(State.DOWNLOADING)
+            job.download(ticket)
+            step(State.REPAIRING)
+            job.repair(ticket)
+            step(State.UNPACKING)
+            job.unpack(ticket)
+            ticket.check()
+            return downloads.landing.land(job, nzb)
 
     def _write(self, step: Callable[[], Item], verb: str, reason: str) -> None:
         """Take the item's last *step*, however long the database refuses it, and tell the log."""

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
+from collections.abc import Callable
 
 from gateway.nzb.document import parse
 from gateway.nzb.names import subject_name
+from gateway_queue.download.meter import Progress
 from gateway_queue.item import Item, State
 from gateway_queue.listing import QueuePage, Wanted
 from gateway_queue.sab_values import (
@@ -23,18 +24,30 @@ from gateway_queue.sab_values import (
 _WAITING = frozenset({State.QUEUED, State.GRABBING})
 
 
-def queue(header: Answer, page: QueuePage, wanted: Wanted, speed: float) -> Answer:
-    """Answer the queue: *page* is what was *wanted* of it; *speed* in bytes a second."""
+def queue(
+    header: Answer,
+    page: QueuePage,
+    wanted: Wanted,
+    speed: float,
+    progress: Callable[[str], Progress | None],
+) -> Answer:
+    """Answer the queue: *page* is what was *wanted* of it; *speed* in bytes a second.
+
+    *progress* says how far an item is by its id.
+    """
     now = time.time()
+    known = [(item, progress(item.id)) for item in page.items]
+    left = page.size - sum(one.done for _, one in known if one is not None)
+    waits = [one.left_s for _, one in known if one is not None and one.left_s is not None]
     status = "Paused" if header["paused"] else "Downloading" if page.working else "Idle"
     return {
         "queue": {
             **header,
             "kbpersec": f"{speed / 1024:.2f}",
             "speed": units(speed),
-            "mbleft": megabytes(page.size),
+            "mbleft": megabytes(left),
             "mb": megabytes(page.size),
-            "sizeleft": units(page.size, "B"),
+            "sizeleft": units(left, "B"),
             "size": units(page.size, "B"),
             "noofslots_total": page.total,
             "noofslots": page.found,
@@ -42,22 +55,24 @@ def queue(header: Answer, page: QueuePage, wanted: Wanted, speed: float) -> Answ
             "limit": wanted.limit,
             "finish": wanted.start + wanted.limit,
             "status": status,
-            "timeleft": "0:00:00",
-            "slots": _slots(page.items, wanted.start, now),
+            "timeleft": clock(max(waits, default=0.0)),
+            "slots": [
+                _slot(item, index, now, one)
+                for index, (item, one) in enumerate(known, wanted.start)
+            ],
         }
     }
 
 
-def _slots(items: Sequence[Item], start: int, now: float) -> list[Json]:
-    return [_slot(item, index, now) for index, item in enumerate(items, start)]
-
-
-def _slot(item: Item, index: int, now: float) -> Json:
+def _slot(item: Item, index: int, now: float, progress: Progress | None) -> Json:
     wait = max(0.0, item.not_before - now) if item.state in _WAITING else 0.0
     labels: list[Json] = [f"WAIT {wait:.0f} sec"] if wait else []
     if item.note:
         labels.append(item.note)
-    size, whole = megabytes(item.size), units(item.size, "B")
+    done = Progress(0, item.size, 0, 0.0) if progress is None else progress
+    left = done.total - done.done
+    # Only what is downloaded has an end that can be foretold; of the rest the next attempt has.
+    time_left = wait if progress is None else progress.left_s or 0.0
     return {
         "index": index,
         "nzo_id": item.id,
@@ -68,16 +83,15 @@ def _slot(item: Item, index: int, now: float) -> Json:
         "labels": labels,
         "password": "",
         "cat": item.category,
-        "mbleft": size,
-        "mb": size,
-        "size": whole,
-        "sizeleft": whole,
-        "percentage": "0",
-        "mbmissing": "0.00",
+        "mbleft": megabytes(left),
+        "mb": megabytes(done.total),
+        "size": units(done.total, "B"),
+        "sizeleft": units(left, "B"),
+        "percentage": f"{100 * done.done // (done.total or 1)}",
+        "mbmissing": megabytes(done.missing),
         "direct_unpack": None,
         "status": STATUS_WORDS[item.state],
-        # Nothing is downloaded whose end could be foretold; the next attempt can.
-        "timeleft": clock(wait),
+        "timeleft": clock(time_left),
         "avg_age": "-" if item.posted is None else age(now - item.posted),
         "time_added": int(item.added),
     }

@@ -76,7 +76,7 @@ class QueueModes:
             priorities=_numbers(call.listed("priority")) or None,
         )
         header, speed = self._status.header(), self._status.speed()
-        return queue(header, self._jobs.page(wanted), wanted, speed)
+        return queue(header, self._jobs.page(wanted), wanted, speed, self._jobs.progress)
 
     def _delete(self, call: Call) -> Answer:
         ids = call.listed("value")

@@ -19,6 +19,7 @@ from gateway.library.schema import jobs
 from gateway_queue.asked import Asked
 from gateway_queue.item import (
     PATIENCE_S,
+    PENDING,
     STEPS,
     WORKING,
     Item,
@@ -142,6 +143,15 @@ class JobStore(Asked):
                 not_before=self.clock() + pause_s(item.attempts),
             )
 
+    def rest_for(self, item: Item, note: str, pause_s: float) -> Item:
+        """Put *item* back for so long; it loses no patience, as nobody has failed it.
+
+        Raises LetGo.
+        """
+        with self.database.begin() as tx:
+            not_before = self.clock() + pause_s
+            return _step(tx, item, State.QUEUED, note=note, not_before=not_before)
+
     def recover(self) -> int:
         """Queue again what a program that died was working on; return how much that was.
 
@@ -159,6 +169,14 @@ class JobStore(Asked):
             ).rowcount
 
     # What there is ---------------------------------------------------------------------------
+
+    def pending_ids(self, ids: Collection[str] | None = None) -> set[str]:
+        """Return those of *ids*, or of all, that are in the queue, at work or not."""
+        query = select(jobs.c.nzo_id).where(jobs.c.state.in_(PENDING))
+        if ids is not None:
+            query = query.where(jobs.c.nzo_id.in_(ids))
+        with self.database.read() as tx:
+            return set(tx.scalars(query))
 
     def document(self, item_id: str) -> bytes:
         """Return the NZB of an item that is not completed. Raises StorageError."""

@@ -9,6 +9,7 @@ import pytest
 from gateway_queue.item import HISTORY, PENDING, STEPS, WORKING, State, before, pause_s, rested_s
 
 G, Q, A, V, P = State.GRABBING, State.QUEUED, State.ANALYSING, State.VERIFYING, State.PAUSED
+L, R, U = State.DOWNLOADING, State.REPAIRING, State.UNPACKING
 C, F, D = State.COMPLETED, State.FAILED, State.DELETED
 
 # Every step that exists, row by row: from, and to where.
@@ -16,7 +17,10 @@ ALLOWED = {
     G: {Q, F, P, D},
     Q: {A, P, D},
     A: {V, Q, F, P, D},
-    V: {C, Q, F, P, D},
+    V: {C, L, Q, F, P, D},
+    L: {R, Q, F, P, D},
+    R: {U, Q, F, P, D},
+    U: {C, Q, F, P, D},
     P: {G, Q, D},
     C: {D},
     F: {G, Q, D},
@@ -38,7 +42,7 @@ def test_every_state_is_of_the_queue_or_of_the_history_or_nowhere() -> None:
 
 def test_what_is_being_worked_on_can_always_be_queued_again_and_never_skips_a_step() -> None:
     assert all((state, State.QUEUED) in STEPS for state in WORKING)
-    assert before(State.COMPLETED) == {State.VERIFYING}
+    assert before(State.COMPLETED) == {State.VERIFYING, State.UNPACKING}
 
 
 def test_an_item_rests_longer_after_each_failure_and_is_patient_for_a_day() -> None:

@@ -236,8 +236,8 @@ def test_a_full_disk_costs_an_item_nothing_but_time(
         def finish(self, *args: Any, **options: Any) -> Item:
             return self._unless_full(lambda: JobStore.finish(self, *args, **options))
 
-        def postpone(self, *args: Any) -> Item:
-            return self._unless_full(lambda: JobStore.postpone(self, *args))
+        def rest_for(self, *args: Any) -> Item:
+            return self._unless_full(lambda: JobStore.rest_for(self, *args))
 
         def _unless_full(self, write: Callable[[], Item]) -> Item:
             if self.refusals:
@@ -250,11 +250,12 @@ def test_a_full_disk_costs_an_item_nothing_but_time(
     processor = Processor(store, importer, 1, clock=clock)
     store.add(post.nzb, name="Job", filename="Job.nzb", category="movies")
     processor.start()
-    wait_until(lambda: store.queue().items[0].attempts)
+    wait_until(lambda: store.queue().items[0].note)
     assert processor.stop()
 
     (item,) = store.queue().items
     assert (item.state, item.note) == (State.QUEUED, "the disk is full")
+    assert item.attempts == 0, "nobody has to resume it, however long the disk is full"
     assert sum("cannot write down" in message for message in caplog.messages) == 4
 
 

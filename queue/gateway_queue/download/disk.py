@@ -74,6 +74,12 @@ class PartialFiles:
             while done < len(view):
                 done += os.pwrite(fd, view[done:], begin + done)
 
+    def head(self, number: int, length: int) -> bytes:
+        """Return the first *length* bytes of a file, fewer where it is shorter or gone."""
+        with suppress(FileNotFoundError), self.path(number).open("rb") as file:
+            return file.read(length)
+        return b""
+
     def checksum(self, number: int, begin: int, length: int) -> int | None:
         """Return the CRC-32 of these bytes as they are on the disk, None if they are not there."""
         crc = 0

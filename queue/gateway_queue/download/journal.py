@@ -18,6 +18,7 @@ import json
 import os
 import zlib
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -191,3 +192,16 @@ def _parse(line: bytes) -> list[Any] | None:
     except ValueError:
         return None
     return entry if isinstance(entry, list) and entry else None
+
+
+def landing_of(path: Path) -> object:
+    """Return what the journal *path* says of where its download has landed, None if nothing."""
+    found = None
+    with suppress(FileNotFoundError), path.open("rb") as file:
+        for line in file:
+            entry = _parse(line)
+            if entry is None:
+                break
+            if entry[:2] == ["reached", "landing"]:
+                found = entry[2]
+    return found

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import os
+from collections.abc import Callable
 from pathlib import Path
 
 from gateway.errors import StorageError
@@ -14,26 +15,30 @@ _TAKEN = (errno.EEXIST, errno.ENOTEMPTY, errno.ENOTDIR, errno.EISDIR)
 _MOST = 1000
 
 
-def place(folder: Path, parent: Path, name: str) -> Path:
+def place(
+    folder: Path, parent: Path, name: str, *, before: Callable[[Path], object] = lambda _: None
+) -> Path:
     """Move *folder* into *parent* as *name*, and return where it is; it is on the disk then.
 
     *parent* is made if it is not there. The name is made safe, and numbered if something has it
-    already: nothing is overwritten, but an empty folder. All that is in *folder*, and its new
-    place, are synced: after a power cut it is whole where it was, or whole where it is.
+    already: nothing is overwritten, but an empty folder. *before* is told each place before it is
+    tried. All that is in *folder*, and its new place, are synced: after a power cut it is whole
+    where it was, or whole where it is.
 
     Raises StorageError where *parent* is on another file system, StorageFull.
     """
     with translated(parent):
         parent.mkdir(parents=True, exist_ok=True)
         sync(folder)
-        target = _rename(folder, parent, safe_name(name))
+        target = _rename(folder, parent, safe_name(name), before)
         sync_folder(parent)
     return target
 
 
-def _rename(folder: Path, parent: Path, name: str) -> Path:
+def _rename(folder: Path, parent: Path, name: str, before: Callable[[Path], object]) -> Path:
     for number in range(1, _MOST):
         target = parent / (name if number == 1 else numbered(name, number, folder=True))
+        before(target)
         try:
             # A folder takes the place of an empty folder and of nothing else: POSIX, rename().
             folder.rename(target)

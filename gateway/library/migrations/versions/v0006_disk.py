@@ -8,6 +8,8 @@ from alembic import op
 revision = "0006"
 down_revision = "0005"
 
+_NAME = sa.Text().with_variant(sa.Text(collation="C"), "postgresql")
+
 
 def upgrade() -> None:
     op.create_table(
@@ -15,5 +17,6 @@ def upgrade() -> None:
         sa.Column(
             "file_id", sa.Text, sa.ForeignKey("files.id", ondelete="CASCADE"), primary_key=True
         ),
-        sa.Column("path", sa.Text, nullable=False),
+        sa.Column("path", _NAME, nullable=False),
     )
+    op.create_index("ix_disk_files_path", "disk_files", ["path"])

@@ -1,0 +1,363 @@
+"""One item on its way to the disk: fetched, repaired, unpacked, and put in its place (`Job`).
+
+Its folder, in INCOMPLETE_DIR under the item's id:
+
+    journal     what is on the disk, and which steps were reached
+    parts/      files under their numbers, while articles come
+    post/       files as posted, under their names, once all that could be had of them is here
+    unpacked/   what is in them
+
+Each step may be begun again whenever the one before was killed: it goes on, or does it anew.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import logging
+import shutil
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from types import TracebackType
+from typing import Protocol, Self
+
+from gateway.errors import (
+    ArticleDamaged,
+    ImportFailed,
+    IncompletePost,
+    StorageFull,
+)
+from gateway.streams.source import Articles
+from gateway.usenet.articles import Verdict
+from gateway_queue.analysis import part_of
+from gateway_queue.contents import Kind, kind_of
+from gateway_queue.download.disk import PartialFiles, free_bytes, sync_folder, translated
+from gateway_queue.download.journal import Journal, Span
+from gateway_queue.download.meter import Meter
+from gateway_queue.download.post import Par2File, PostFiles, smallest_of_sets
+from gateway_queue.download.transfer import RESERVE, Transfer
+from gateway_queue.item import Item
+from gateway_queue.ticket import Ticket
+from gateway_queue.unpacking.quick import Piece
+from gateway_queue.unpacking.repair import Repaired, repair
+from gateway_queue.unpacking.volumes import RecoveryVolume, blocks_of, choose
+from gateway_queue.verifier import sample
+
+log = logging.getLogger(__name__)
+
+_STATS = 1000  # articles asked for between two looks at the ticket
+_STAT_S = 60.0
+# A sample says that a post is beyond repair if it lacks so many times what par2 could replace.
+_BEYOND = 2.0
+
+
+UNPACKED = "unpacked"
+
+
+class Unpack(Protocol):
+    """What opens archives: `gateway_queue.unpacking.unpack.unpack`."""
+
+    def __call__(
+        self,
+        folder: Path,
+        target: Path,
+        *,
+        passwords: Sequence[str],
+        progress: Callable[[float], object],
+    ) -> Sequence[Path]:
+        """Put what the files in *folder* hold into *target*, and return where it is."""
+        ...
+
+
+class Job:
+    """The download of *item*. For one thread; to be left as a context manager."""
+
+    def __init__(
+        self,
+        item: Item,
+        nzb: bytes,
+        folder: Path,
+        source: Articles,
+        meter: Meter,
+        unpack: Unpack,
+        *,
+        providers: int,
+        connections: Callable[[], int],
+        patience_s: float,
+        reserve: int = RESERVE,
+    ) -> None:
+        """Raises InvalidNzb, ImportFailed, StorageFull, StorageError."""
+        self.item = item
+        self.folder = folder
+        self.meter = meter
+        self._source = source
+        self._unpack = unpack
+        self._whom = "the provider" if providers == 1 else f"all {providers} providers"
+        self._reserve = reserve
+        self._post = folder / "post"
+        self.unpacked = folder / UNPACKED
+        with translated(folder):
+            folder.mkdir(exist_ok=True)
+            self._post.mkdir(exist_ok=True)
+        self._files = PartialFiles(folder / "parts")
+        self.journal = Journal(
+            folder / "journal", hashlib.sha256(nzb).hexdigest(), self._is_on_disk
+        )
+        try:
+            self._posted = PostFiles(nzb, item.filename, self.journal, self._files)
+        except BaseException:
+            self.close()
+            raise
+        self._transfer = Transfer(
+            source,
+            self._posted.listed,
+            self._files,
+            self.journal,
+            meter,
+            connections=connections,
+            patience_s=patience_s,
+            reserve=reserve,
+        )
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Close all files. Any number of times."""
+        self.journal.close()
+        self._files.close()
+
+    @property
+    def passwords(self) -> list[str]:
+        """Return the passwords that are known, the likeliest first."""
+        return [*dict.fromkeys(filter(None, (self.item.password, *self._posted.passwords)))]
+
+    # The steps -------------------------------------------------------------------------------
+
+    def analyse(self, ticket: Ticket) -> None:
+        """Find out what the files of the post are, by the first article of each.
+
+        Raises IncompletePost where none is left, as `Transfer.fetch` does, and ImportFailed.
+        """
+        if "downloaded" in self.journal.reached:
+            return
+        openings = self._posted.openings()
+        self.meter.aim(*self._posted.weight(range(len(self._posted.listed))))
+        self._transfer.fetch(openings, ticket)
+        if openings and not any(self.journal.posted(one.number).spans for one in openings):
+            raise IncompletePost(
+                f"the first articles of all {len(openings):,} files are missing from {self._whom}"
+            )
+        self._posted.split()
+
+    def verify(self, ticket: Ticket) -> None:
+        """Ask for a sample of the articles: a post that is beyond repair is not downloaded.
+
+        Raises IncompletePost, with the numbers.
+        """
+        if {"verified", "downloaded"} & self.journal.reached.keys():
+            return
+        data, par2s = self._posted.split()
+        asked = [
+            (number, part_of(self._posted.listed[number], at))
+            for number in data
+            for at in sample(len(self._posted.listed[number].segments))
+        ]
+        missing = 0
+        for start in range(0, len(asked), _STATS):
+            ticket.check()
+            parts = [part for _, part in asked[start : start + _STATS]]
+            verdicts = self._source.exists(parts, timeout_s=_STAT_S)
+            missing += verdicts.count(Verdict.MISSING)
+        gaps = sum(self._posted.listed[number].gaps for number in data)
+        total = sum(self._posted.listed[number].parts for number in data)
+        blocks = sum(one.size for one in par2s) / sum(self._posted.weight(data)[1:2])
+        words = (
+            f"{missing:,} of {len(asked):,} articles checked (of {total:,}) are missing "
+            f"from {self._whom}"
+        )
+        if missing and missing >= max(1, _BEYOND * blocks * len(asked)):
+            raise IncompletePost(words if not par2s else f"{words}, more than par2 can replace")
+        if gaps and not par2s:
+            raise IncompletePost(f"{gaps:,} of {total:,} articles are not listed in the NZB")
+        self.journal.reach("verified")
+
+    def download(self, ticket: Ticket) -> None:
+        """Fetch the data files, and of each par2 set the file that tells of it.
+
+        Raises as `Transfer.fetch` does, and IncompletePost or ArticleDamaged where something is
+        missing and there is no par2 to make it.
+        """
+        if "downloaded" not in self.journal.reached:
+            data, par2s = self._posted.split()
+            numbers = [*smallest_of_sets(par2s), *data]
+            done, total, missing = self._posted.weight(numbers)
+            self.meter.aim(done, total, missing)
+            self._check_room(total - done, data)
+            self._transfer.fetch(
+                [one for number in numbers for one in self._posted.parts(number)], ticket
+            )
+            if not par2s:
+                self._check_whole(data)
+            self._posted.safe_names(numbers)
+            self.journal.reach("downloaded")
+        self._put_in_place([int(number) for number in self.journal.reached["names"]])
+
+    def repair(self, ticket: Ticket) -> None:
+        """Make the files what par2 says, with as many more of its volumes as it takes.
+
+        Raises IncompletePost, ArticleDamaged, as `repair` and `Transfer.fetch` do, and LetGo.
+        """
+        if "repaired" in self.journal.reached:
+            return
+        data, par2s = self._posted.split()
+        names = self._posted.safe_names(data)
+        # What an earlier run may have repaired is no longer what its articles were.
+        pieces = {} if "repairing" in self.journal.reached else self._pieces(names)
+        self.journal.reach("repairing")
+        fetched: set[int] = {int(number) for number in self.journal.reached["names"]}
+
+        def fetch_more(set_id: bytes, blocks: int) -> int:
+            return self._fetch_volumes(par2s, fetched, set_id, blocks, ticket)
+
+        done = repair(
+            self._post,
+            pieces=pieces,
+            fetch_more=fetch_more,
+            progress=lambda _: ticket.check(),
+        )
+        for words in done.ignored:
+            log.warning("[Queue] '%s': par2 set left aside: %s", self.item.name, words)
+        self._check_repaired(names, done)
+        self.journal.reach("repaired")
+
+    def unpack(self, ticket: Ticket) -> None:
+        """Put what the files hold into `unpacked`: on the disk, when it is done.
+
+        Raises ImportFailed, StorageFull, and LetGo.
+        """
+        if "unpacked" in self.journal.reached:
+            return
+        with translated(self.unpacked):
+            if self.unpacked.exists():
+                shutil.rmtree(self.unpacked)
+            self.unpacked.mkdir()
+        found = self._unpack(
+            self._post,
+            self.unpacked,
+            passwords=self.passwords,
+            progress=lambda _: ticket.check(),
+        )
+        if not found:
+            raise ImportFailed("the archives of the post hold no files")
+        self.journal.reach("unpacked")
+
+    # What they need --------------------------------------------------------------------------
+
+    def _fetch_volumes(
+        self,
+        par2s: Sequence[Par2File],
+        fetched: set[int],
+        set_id: bytes,
+        blocks: int,
+        ticket: Ticket,
+    ) -> int:
+        """Fetch par2 files of a set with so many *blocks*, if there are; return how many came."""
+        stems = {one.stem for one in par2s if one.set_id == set_id}
+        left = [one for one in par2s if one.number not in fetched]
+        own = [
+            one for one in left if one.set_id == set_id or (not one.set_id and one.stem in stems)
+        ]
+        candidates = own or [one for one in left if not one.set_id]
+        volumes = [
+            # Where no name tells, each is worth a try, the smallest first.
+            RecoveryVolume(one.number, blocks_of(one.name, one.size, 0) or 1, one.size)
+            for one in candidates
+        ]
+        chosen = choose(volumes, blocks)
+        if not chosen:
+            return 0
+        numbers = [one.key for one in chosen]
+        done, total, missing = self._posted.weight(numbers)
+        self.meter.aim(done, total, missing)
+        self._transfer.fetch(
+            [one for number in numbers for one in self._posted.parts(number)], ticket
+        )
+        self._posted.safe_names(numbers)
+        self._put_in_place(numbers)
+        fetched.update(numbers)
+        log.info(
+            "[Queue] '%s': fetched %d par2 files for %d blocks",
+            self.item.name,
+            len(numbers),
+            blocks,
+        )
+        return sum(one.blocks for one in chosen)
+
+    def _check_repaired(self, names: Mapping[int, str], done: Repaired) -> None:
+        """Raise unless each data file is as par2 says, or whole where par2 says nothing of it."""
+        sound = {*done.whole, *done.made}
+        now = {number: done.renamed.get(name, name) for number, name in names.items()}
+        there = {number for number, name in now.items() if (self._post / name).exists()}
+        proven = {number for number in there if now[number] in sound}
+        came = {number for number in names if self.journal.posted(number).spans}
+        # What never came is among what par2 made of nothing; what it took pieces of is gone.
+        of_nothing = len(sound) - len(proven) - len(came - there)
+        lost = sorted(names.keys() - came - proven)
+        self._check_whole([*sorted((there & came) - proven), *lost[max(0, of_nothing) :]])
+
+    def _pieces(self, names: Mapping[int, str]) -> dict[str, list[Piece]]:
+        return {
+            name: [Piece(*span) for span in self.journal.posted(number).spans.values()]
+            for number, name in names.items()
+        }
+
+    def _put_in_place(self, numbers: Sequence[int]) -> None:
+        """Have files lie in `post` under their names. May be called again."""
+        self._files.close()
+        with translated(self._post):
+            for number, name in self._posted.safe_names(numbers).items():
+                path = self._files.path(number)
+                if path.exists():
+                    path.replace(self._post / name)
+            sync_folder(self._post)
+
+    def _check_whole(self, numbers: Sequence[int]) -> None:
+        """Raise IncompletePost or ArticleDamaged unless these files are whole."""
+        broken = [number for number in numbers if not self._posted.is_whole(number)]
+        if not broken:
+            return
+        total = sum(self._posted.listed[number].parts for number in numbers)
+        lacking = sum(self._posted.lacking(number) for number in broken)
+        name = (self._posted.names(broken[0]) or [f"file {broken[0] + 1}"])[0]
+        damaged = sum(1 for number, _ in self._transfer.damaged if number in broken)
+        if damaged == lacking:
+            raise ArticleDamaged(f'"{name}": {damaged:,} of {total:,} articles are damaged')
+        raise IncompletePost(
+            f'"{name}": {lacking:,} of {total:,} articles are missing from {self._whom}'
+        )
+
+    def _was_there(self, number: int) -> bool:
+        return bool(self.journal.posted(number).spans)
+
+    def _check_room(self, left: int, data: Sequence[int]) -> None:
+        """Raise StorageFull unless there is room for *left* bytes, and for what is in them."""
+        packed = [n for n in data if kind_of(self._posted.names(n)) is not Kind.PLAIN]
+        wanted = left + self._posted.weight(packed)[1] + self._reserve
+        free = free_bytes(self.folder)
+        if free < wanted:
+            raise StorageFull(
+                f"a download and what is in it take {wanted / 1e6:,.0f} MB, and "
+                f"{free / 1e6:,.0f} MB are free: make room, or set GATEWAY_INCOMPLETE_DIR and "
+                "GATEWAY_COMPLETE_DIR to another disk"
+            )
+
+    def _is_on_disk(self, number: int, span: Span) -> bool:
+        return self._files.checksum(number, span.begin, span.length) == span.crc
