@@ -721,7 +721,10 @@ def test_stopping_cuts_what_does_not_finish(servers: Any) -> None:
         client.everything()
 
 
-def test_stopping_does_not_wait_for_a_thread_that_notices_nothing(servers: Any) -> None:
+def test_stopping_does_not_wait_for_a_thread_that_notices_nothing(
+    servers: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("gateway.http.server._NOTICE_S", 0.2)
     release = threading.Event()
     running = threading.Event()
 

@@ -186,33 +186,46 @@ def test_claimed_slots_come_back_after_a_flush_and_none_above_the_cap(server: Re
         assert store.count(pool.name) == 4
 
 
-@pytest.mark.parametrize("policy", OnStoreError)
 def test_a_stall_of_3_s_ends_nothing_and_holds_no_request_longer_than_the_time_out(
-    server: RedisServer, until: Until, policy: OnStoreError
+    server: RedisServer, until: Until
 ) -> None:
-    with keeping(server, policy=policy) as (store, keeper):
+    with (
+        keeping(server, policy=OnStoreError.REFUSE) as (store, refusing),
+        keeping(server, policy=OnStoreError.LOCAL) as (_, local),
+    ):
         told: list[State] = []
-        held = keeper.acquire([[ONE]], "s", told.append)
-        other = keeper.acquire([[ALL]], "t", told.append)
+        keepers = {
+            refusing: (Pool("refusing", 1), LeaseStoreDown),
+            local: (Pool("local", 1), PoolFull),
+        }
+        held = [
+            keeper.acquire([[pool]], pool.name, told.append)
+            for keeper, (pool, _) in keepers.items()
+        ]
+        others = [
+            keeper.acquire([[ALL]], f"other of {pool.name}", told.append)
+            for keeper, (pool, _) in keepers.items()
+        ]
         server.stall()
         stalled = time.monotonic()
-        other.release(0)
-        assert time.monotonic() - stalled < 1.0
-        until(lambda: keeper.status().failed_heartbeats > 0 and time.monotonic() - stalled > 3)
-        again = time.monotonic()
-        if policy is OnStoreError.REFUSE:
-            with pytest.raises(LeaseStoreDown):
-                keeper.acquire([[ONE]], "u", told.append)
-        else:
-            with pytest.raises(PoolFull):
-                keeper.acquire([[ONE]], "u", told.append)
-        assert time.monotonic() - again < 1.0
+        for other in others:
+            began = time.monotonic()
+            other.release(0)
+            assert time.monotonic() - began < 1.0
+        until(lambda: all(keeper.status().failed_heartbeats for keeper in keepers))
+        until(lambda: time.monotonic() - stalled > 3)
+        for keeper, (pool, refusal) in keepers.items():
+            again = time.monotonic()
+            with pytest.raises(refusal):
+                keeper.acquire([[pool]], "u", told.append)
+            assert time.monotonic() - again < 1.0
         server.go_on()
-        until(lambda: not keeper.status().is_store_down)
-        until(lambda: keeper.status().queued_releases == 0)
+        for keeper in keepers:
+            until(lambda keeper=keeper: not keeper.status().is_store_down)  # type: ignore[misc]
+            until(lambda keeper=keeper: keeper.status().queued_releases == 0)  # type: ignore[misc]
         assert told == []
-        assert held.state is State.HELD
-        assert [store.count(ONE.name), store.count(ALL.name)] == [1, 0]
+        assert {one.state for one in held} == {State.HELD}
+        assert [store.count(name) for name in ("refusing", "local", ALL.name)] == [1, 1, 0]
 
 
 def test_a_store_that_is_silent_for_ttl_ends_what_is_held(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from http.client import HTTPConnection
@@ -90,9 +91,18 @@ def profile_of(provider: XtreamServer) -> MakeProfile:
     return make
 
 
+@pytest.fixture(scope="session")
+def empty_library(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A file of SQLite with this program's schema, made once: to be copied."""
+    path = tmp_path_factory.mktemp("empty") / "library.sqlite"
+    Database(f"sqlite:///{path}").close()
+    return path
+
+
 @pytest.fixture
-def database(tmp_path: Path) -> Iterator[Database]:
-    database = Database(f"sqlite:///{tmp_path / 'library.sqlite'}")
+def database(empty_library: Path, tmp_path: Path) -> Iterator[Database]:
+    path = shutil.copy2(empty_library, tmp_path)
+    database = Database(f"sqlite:///{path}")
     yield database
     database.close()
 
