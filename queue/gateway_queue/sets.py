@@ -110,15 +110,15 @@ def _pieces(files: Sequence[Candidate], taken: set[int]) -> tuple[list[FileSet],
         members = tuple(numbered[place] for place in group)
         if all(files[index].head.startswith(_RAR) for index in members):
             volumes += members
-        elif any(files[index].kind is Kind.SPLIT for index in members) or _counts(
-            [files[index].name for index in members]
-        ):
+        elif _are_pieces([files[index].name for index in members]):
             pieces.append(FileSet(Kind.SPLIT, members))
     return pieces, volumes
 
 
-def _counts(names: Sequence[str]) -> bool:
+def _are_pieces(names: Sequence[str]) -> bool:
     """Say whether what *names* end in are numbers of pieces, and not years or episodes."""
+    if all(has_known_extension(name.rpartition(".")[0]) for name in names):
+        return True
     numbers = sorted(int(name.rpartition(".")[2]) for name in names)
     return len(numbers) > 1 and numbers[0] <= 1 and numbers[-1] <= 2 * len(numbers)
 
