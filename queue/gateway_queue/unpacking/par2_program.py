@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import enum
+import os
 import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -15,7 +16,8 @@ from gateway_queue.unpacking.running import Limits, run
 EXTRA = "extra."
 """How names begin of files that the set does not name, and that may hold what it lacks."""
 
-_MEMORY_MIB = 512  # for its buffers; it takes half of the machine's otherwise
+# MiB for its buffers, half of the machine's otherwise; and threads, whose stacks take memory too.
+_LIMITS = ("-m512", f"-t{min(8, os.cpu_count() or 1)}")
 _SLACK = 1 << 20
 _LACKS = re.compile(r"^You need (\d{1,6}) more recovery blocks", re.MULTILINE)
 _HAS = re.compile(r"^You have (\d{1,6}) out of \d{1,6} data blocks available", re.MULTILINE)
@@ -63,7 +65,7 @@ def repair(
         raise ImportFailed("there is no par2 on this machine to repair with: install par2")
     progressing = _Progress(progress)
     ended = run(
-        [program, "repair", f"-m{_MEMORY_MIB}", f"-B{work}", "--", index, *extras],
+        [program, "repair", *_LIMITS, f"-B{work}", "--", index, *extras],
         folder=work,
         limits=Limits(file_size=largest + _SLACK),
         tick=progressing.heard,
