@@ -395,8 +395,9 @@ def _not_ready(settings: Settings, keeper: Keeper) -> list[str]:
     reasons = []
     if not settings.providers:
         reasons.append("no provider is configured: set GATEWAY_PROVIDERS__MAIN__HOST and its login")
-    if why := keeper.status().store_down:
-        reasons.append(f"{why}: see to the server of GATEWAY_REDIS_URL")
+    if keeper.status().is_store_down:
+        # Anyone may ask: the address of the server stands in the log.
+        reasons.append("the lease store does not answer: see to the server of GATEWAY_REDIS_URL")
     return reasons
 
 

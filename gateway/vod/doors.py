@@ -214,6 +214,10 @@ def _no_slot(exc: LeaseRefused | LeaseStoreDown) -> tuple[int, str, Headers]:
     """Return status, sentence and headers for whoever found no slot."""
     if isinstance(exc, StoreRecovering):
         return 503, str(exc), [("Retry-After", str(max(1, math.ceil(exc.retry_after_s))))]
+    if isinstance(exc, LeaseStoreDown):
+        # Whoever watches need not know where it is; the keeper's log says so.
+        sentence = "no slot can be had while the lease store does not answer"
+        return 503, sentence, [("Retry-After", str(_STORE_DOWN_S))]
     if not isinstance(exc, PoolFull):
         return 503, str(exc), [("Retry-After", str(_STORE_DOWN_S))]
     in_use = f"{exc.count} of {exc.cap} in use"

@@ -220,6 +220,7 @@ def test_refuse_ends_what_plays_and_admits_nobody_while_redis_is_away(
     redis_server.stop()
     refused = first_byte(gateway, 2)
     assert (refused.status, refused.headers["retry-after"]) == (503, "2")
+    assert refused.body == b"no slot can be had while the lease store does not answer\n"
     with pytest.raises(CUT):
         player.read_for(6.0)
     assert provider.counts(ACCOUNT).open == 0
