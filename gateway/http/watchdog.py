@@ -233,15 +233,21 @@ class Watchdog:
             for watch in due:
                 watch.due = now + self._step_s
         for watch in due:
-            match watch.stream.look(self._suspend_s, self._abandon_s):
-                case Verdict.SUSPEND:
-                    self.suspensions += 1
-                    watch.stream.suspend()
-                case Verdict.ABANDON:
-                    self.abandoned += 1
-                    self._abort(watch.stream)
-                case Verdict.NOTHING:
-                    pass
+            try:
+                self._look_at(watch.stream)
+            except Exception:  # without this thread nobody is watched
+                logger.exception("looking at a stream failed")
+
+    def _look_at(self, stream: StreamingBody) -> None:
+        match stream.look(self._suspend_s, self._abandon_s):
+            case Verdict.SUSPEND:
+                self.suspensions += 1
+                stream.suspend()
+            case Verdict.ABANDON:
+                self.abandoned += 1
+                self._abort(stream)
+            case Verdict.NOTHING:
+                pass
 
     def _abort(self, stream: StreamingBody) -> None:
         try:

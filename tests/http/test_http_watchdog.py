@@ -249,6 +249,29 @@ def test_a_hang_up_reported_too_late_does_not_hit_who_has_the_number_now(servers
         watchdog.stop()
 
 
+def test_one_stream_that_cannot_be_looked_at_does_not_end_the_watch_over_the_others(
+    servers: Any, film: Film, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    server = film.serve(servers, timeouts=Timeouts(suspend_s=0.2, pause_s=1800))
+    looked = threading.Event()
+
+    def fail(self: StreamingBody, suspend_s: float, abandon_s: float) -> None:
+        looked.set()
+        raise OSError("it cannot be asked")
+
+    with monkeypatch.context() as broken:
+        broken.setattr(StreamingBody, "look", fail)
+        servers.connect(server).get("/endless")
+        assert looked.wait(10)
+    assert film.opened[0].suspended.acquire(timeout=10)
+    client = servers.connect(server)
+    client.get("/hangs-first")
+    assert film.running.acquire(timeout=5)
+    assert film.running.acquire(timeout=5)
+    client.reset()
+    assert film.opened[1].closed.wait(5)
+
+
 def test_a_cut_that_comes_after_its_response_does_not_hit_the_next_on_the_connection(
     servers: Any, film: Film
 ) -> None:
