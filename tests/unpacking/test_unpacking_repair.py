@@ -8,13 +8,14 @@ import random
 import shutil
 import struct
 import zlib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 import par2_maker
 import pytest
 
 from gateway.errors import ImportFailed, IncompletePost
+from gateway_queue.unpacking import par2_program
 from gateway_queue.unpacking.quick import Piece
 from gateway_queue.unpacking.repair import repair
 from gateway_queue.unpacking.volumes import RecoveryVolume, blocks_of, choose
@@ -117,7 +118,7 @@ def test_what_is_whole_by_its_articles_is_neither_read_nor_repaired(
     par2_maker.create(post, "set", [*FILES], "-s3000", "-c4")
     monkeypatch.setenv("PATH", "")
     monkeypatch.setattr("gateway_queue.unpacking.programs.par2", lambda: None)
-    monkeypatch.setattr("gateway_queue.unpacking.repair.md5_of", lambda path: b"")
+    monkeypatch.setattr("gateway_queue.unpacking.repair.md5_of", lambda path, tick: b"")
 
     done = repair(post, pieces={name: pieces_of(data) for name, data in FILES.items()})
 
@@ -163,12 +164,17 @@ def test_a_program_that_wants_more_blocks_than_were_estimated_gets_them(
     lose(post, "Some.Film.mkv", 0.05, how="missing")
     asked: list[int] = []
 
+    seen: list[float] = []
+
     def fetch_more(set_id: bytes, blocks: int) -> int:
         asked.append(blocks)
         (tmp_path / volumes[len(asked) - 1].name).rename(volumes[len(asked) - 1])
         return 1 << (len(asked) - 1)
 
-    repair(post, fetch_more=fetch_more)  # without the articles, damage is seen and not counted
+    # Without the articles, damage is seen and not counted.
+    repair(post, fetch_more=fetch_more, progress=seen.append)
+
+    assert seen == sorted(seen)
 
     assert len(asked) > 1
     assert asked[1:] == sorted(asked[1:], reverse=True)
@@ -281,6 +287,43 @@ def test_a_set_that_names_files_outside_of_the_folder_is_not_worked_with(
 
     assert "outside of the folder" in done.ignored[0]
     assert contents(post) == before
+
+
+def test_a_set_in_which_a_file_is_a_folder_too_is_not_worked_with(post: Path) -> None:
+    for path in par2_maker.create(post, "set", [*FILES], "-s3000", "-c9"):
+        path.write_bytes(renamed(path.read_bytes(), b"Some.Film.nfo", b"some.film.mkv/notes"))
+
+    assert "a folder of another" in repair(post).ignored[0]
+
+
+def test_files_of_other_sets_are_not_searched_for_what_a_set_lacks(
+    post: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (post / "Other.mkv").write_bytes(FILM[::-1])
+    par2_maker.create(post, "one", [*FILES], "-s3000", "-c30")
+    par2_maker.create(post, "two", ["Other.mkv"], "-s5000", "-c30")
+    searched: list[Sequence[str]] = []
+    par2 = par2_program.repair
+
+    def spied(
+        work: Path,
+        index: str,
+        extras: Sequence[str],
+        largest: int,
+        progress: Callable[[float], object],
+    ) -> par2_program.Told:
+        searched.append(extras)
+        return par2(work, index, extras, largest, progress)
+
+    (post / "Some.Film.nfo").write_bytes(bytes(16_384) + NOTES[16_384:])
+    (post / "Some.Film.nfo").rename(post / "8f1c")
+    monkeypatch.setattr(par2_program, "repair", spied)
+
+    repair(post)
+
+    assert len(searched) == 1
+    assert len(searched[0]) == 1
+    assert contents(post) == {**FILES, "Other.mkv": FILM[::-1]}
 
 
 def test_a_set_that_states_an_absurd_size_is_not_worked_with(post: Path) -> None:

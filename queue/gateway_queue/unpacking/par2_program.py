@@ -13,8 +13,14 @@ from gateway.errors import ImportFailed, StorageFull
 from gateway_queue.unpacking import programs
 from gateway_queue.unpacking.running import Limits, run
 
-EXTRA = "extra."
-"""How names begin of files that the set does not name, and that may hold what it lacks."""
+
+def extra_name(mark: str, number: int) -> str:
+    """Return the name of a file that the set does not name, and that may hold what it lacks.
+
+    *mark* are 12 hexadecimal digits that no name of the set begins with.
+    """
+    return f"{mark}.{number:06}"
+
 
 # MiB for its buffers, half of the machine's otherwise; and threads, whose stacks take memory too.
 _LIMITS = ("-m512", f"-t{min(8, os.cpu_count() or 1)}")
@@ -22,7 +28,7 @@ _SLACK = 1 << 20
 _LACKS = re.compile(r"^You need (\d{1,6}) more recovery blocks", re.MULTILINE)
 _HAS = re.compile(r"^You have (\d{1,6}) out of \d{1,6} data blocks available", re.MULTILINE)
 _USED = re.compile(
-    r'^File: "(extra\.\d{1,6})" - (?:is a match for|found (\d{1,6}) of \d{1,6} data blocks)',
+    r'^File: "([0-9a-f]{12}\.\d{6})" - (?:is a match for|found (\d{1,6}) of \d{1,6} data blocks)',
     re.MULTILINE,
 )
 _PERCENT = re.compile(r"([A-Z][a-z]+): (\d{1,3}\.\d)%")

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import mmap
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import cast
@@ -15,6 +15,7 @@ from gateway.nzb.par2 import Described
 
 _HEAD = 16 * 1024  # bytes of a file that par2 knows an MD5 of
 _UNSAFE = re.compile(r"[\x00-\x1f\x7f]")
+_CHUNK = 4 << 20
 _LONGEST_NAME = 255  # bytes, of each part of a path
 
 
@@ -88,6 +89,9 @@ def flaw_of(one: FolderSet) -> str:
     names = [file.name.casefold() for file in one.files]
     if len(set(names)) < len(names):
         return "two of its files have one name"
+    known = set(names)
+    if any(name[:at] in known for name in names for at, char in enumerate(name) if char == "/"):
+        return "one of its files would be a folder of another"
     for file in one.files:
         parts = file.name.split("/")
         if (
@@ -134,12 +138,37 @@ def matches(one: FolderSet, folder: Path, paths: Iterable[Path]) -> dict[str, Pa
     return found
 
 
+def unclaimed(
+    one: FolderSet,
+    found: Mapping[str, Path],
+    strangers: Iterable[FolderSet],
+    folder: Path,
+    paths: Sequence[Path],
+) -> list[Path]:
+    """Return which of *paths* may hold what the set lacks: under another name, or in pieces.
+
+    None where each of its files is there in its size; never what belongs to *strangers*: looking
+    for blocks at any offset takes long.
+    """
+    sizes = {name: path.stat().st_size for name, path in found.items()}
+    if not found or all(sizes.get(file.name, 0) == file.size for file in one.files):
+        return []
+    used = set(found.values())
+    for stranger in strangers:
+        used.update(matches(stranger, folder, paths).values())
+    return [path for path in paths if path not in used]
+
+
 def _head_md5(path: Path) -> bytes:
     with path.open("rb") as file:
         return hashlib.md5(file.read(_HEAD), usedforsecurity=False).digest()
 
 
-def md5_of(path: Path) -> bytes:
-    """Return the MD5 of all of *path*."""
+def md5_of(path: Path, tick: Callable[[], object]) -> bytes:
+    """Return the MD5 of all of *path*; *tick* is called every few milliseconds."""
+    md5 = hashlib.md5(usedforsecurity=False)
     with path.open("rb") as file:
-        return hashlib.file_digest(file, lambda: hashlib.md5(usedforsecurity=False)).digest()
+        while data := file.read(_CHUNK):
+            md5.update(data)
+            tick()
+    return md5.digest()

@@ -7,9 +7,11 @@ set states), and only then do the files take their places.
 
 from __future__ import annotations
 
+import secrets
 import shutil
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from itertools import count
 from pathlib import Path
 
 from gateway.errors import ImportFailed, IncompletePost, StorageFull
@@ -17,7 +19,7 @@ from gateway.nzb.names import numbered, safe_path
 from gateway.nzb.par2 import Described
 from gateway_queue.download.disk import translated
 from gateway_queue.unpacking import par2_program
-from gateway_queue.unpacking.par2_program import EXTRA, Told, Verdict
+from gateway_queue.unpacking.par2_program import Told, Verdict, extra_name
 from gateway_queue.unpacking.par2_sets import (
     FolderSet,
     files_in,
@@ -26,6 +28,7 @@ from gateway_queue.unpacking.par2_sets import (
     matches,
     md5_of,
     sets_of,
+    unclaimed,
 )
 from gateway_queue.unpacking.quick import Piece, check, is_covered
 from gateway_queue.unpacking.workroom import remove_leftovers, show, workroom
@@ -79,6 +82,7 @@ def repair(
     """
     done = Repaired()
     known = dict(pieces or {})
+    furthest = 0.0
     with translated(folder):
         remove_leftovers(folder)
         sets = sets_of(path for path in files_in(folder) if is_par2(path))
@@ -89,9 +93,12 @@ def repair(
                 continue
 
             def part(fraction: float, number: int = number) -> None:
-                progress((number + fraction) / len(sets))
+                nonlocal furthest
+                furthest = max(furthest, (number + fraction) / len(sets))
+                progress(furthest)
 
-            _Work(folder, one, known, fetch_more, part, done).run()
+            strangers = [other for other in sets if other is not one and not flaw_of(other)]
+            _Work(folder, one, strangers, known, fetch_more, part, done).run()
     progress(1.0)
     return done
 
@@ -103,6 +110,7 @@ class _Work:
         self,
         folder: Path,
         one: FolderSet,
+        strangers: Sequence[FolderSet],
         pieces: dict[str, Sequence[Piece]],
         fetch_more: FetchMore,
         progress: Callable[[float], object],
@@ -114,10 +122,10 @@ class _Work:
         self._fetch_more = fetch_more
         self._progress = progress
         self._done = done
-        self._others = [path for path in files_in(folder) if not is_par2(path)]
-        self._found = matches(one, folder, self._others)
-        used = set(self._found.values())
-        self._extras = [path for path in self._others if path not in used]
+        others = [path for path in files_in(folder) if not is_par2(path)]
+        self._found = matches(one, folder, others)
+        self._extras = unclaimed(one, self._found, strangers, folder, others)
+        self._mark = secrets.token_hex(6)
 
     def run(self) -> None:
         one = self._set
@@ -133,7 +141,8 @@ class _Work:
         broken = [file for file in one.files if file.name in hurt]
         if broken:
             self._check_room(broken)
-            estimate = sum(n for name, n in hurt.items() if name in self._found or not self._extras)
+            # With other files about, only par2 can tell what a file lacks that is not there whole.
+            estimate = sum(hurt[file.name] for file in broken if self._is_all(file))
             self._fetch(estimate - len(one.exponents))
             if not self._repair(broken):
                 return
@@ -143,14 +152,17 @@ class _Work:
             if file.name not in hurt and file.size:
                 self._take_place(self._found[file.name], file, made=False)
 
+    def _is_all(self, file: Described) -> bool:
+        path = self._found.get(file.name)
+        return not self._extras or (path is not None and path.stat().st_size == file.size)
+
     def _least(self, file: Described) -> int:
         """Return how many blocks it takes at least to make *file* whole; 0 if it is."""
         if not file.size:
             return 0
-        count = -(-file.size // self._set.slice_size)
         path = self._found.get(file.name)
         if path is None:
-            return count
+            return -(-file.size // self._set.slice_size)
         pieces = self._pieces.get(self._name(path))
         size = path.stat().st_size
         if pieces is not None and file.slices:
@@ -158,7 +170,7 @@ class _Work:
                 file.size, self._set.slice_size, [one.crc32 for one in file.slices], pieces
             )
             return int(size != file.size) if checked.is_whole else checked.least
-        return int(size != file.size or md5_of(path) != file.md5)
+        return int(size != file.size or md5_of(path, lambda: self._progress(0.0)) != file.md5)
 
     def _check_room(self, broken: Iterable[Described]) -> None:
         wanted = sum(file.size for file in broken) + _RESERVE
@@ -199,33 +211,29 @@ class _Work:
 
     def _post_is_whole(self) -> bool:
         return all(
-            is_covered(
-                path.stat().st_size,
-                self._pieces.get(self._name(path), ()),
-            )
+            is_covered(path.stat().st_size, self._pieces.get(self._name(path), ()))
             for path in self._found.values()
         )
 
     def _too_few(self, lacking: int, broken: Sequence[Described]) -> str:
         there = len(self._set.exponents)
-        files = f'"{broken[0].name}"' + (
-            f" and {len(broken) - 1:,} more" if len(broken) > 1 else ""
-        )
+        more = f" and {len(broken) - 1:,} more" if len(broken) > 1 else ""
         return (
-            f'"{self._set.name}" cannot repair {files}: {there + lacking:,} recovery blocks are '
-            f"needed, {there:,} are there"
+            f'"{self._set.name}" cannot repair "{broken[0].name}"{more}: '
+            f"{there + lacking:,} recovery blocks are needed, {there:,} are there"
         )
 
     def _run_program(self, room: Path) -> Told:
+        index = f"{self._mark}.par2"
         for number, path in enumerate(self._set.volumes):
-            show(path, room / ("set.par2" if not number else f"set.vol{number:05}.par2"))
+            show(path, room / (f"{self._mark}.vol{number:05}.par2" if number else index))
         for name, path in self._found.items():
             show(path, room / name)
-        extras = [f"{EXTRA}{number:06}" for number, _ in enumerate(self._extras)]
+        extras = [extra_name(self._mark, number) for number, _ in enumerate(self._extras)]
         for name, path in zip(extras, self._extras, strict=True):
             show(path, room / name)
         largest = max(file.size for file in self._set.files)
-        return par2_program.repair(room, "set.par2", extras, largest, self._progress)
+        return par2_program.repair(room, index, extras, largest, self._progress)
 
     def _adopt(self, room: Path, broken: Iterable[Described], told: Told) -> None:
         """Take what par2 made in *room*, once all of it is what the set says."""
@@ -233,20 +241,24 @@ class _Work:
         for path, file in made:
             self._take_place(path, file, made=True)
         for number, path in enumerate(self._extras):
-            blocks = told.used.get(f"{EXTRA}{number:06}", 0)
+            blocks = told.used.get(extra_name(self._mark, number), 0)
             # What was put together of pieces, or of a damaged file, stands in their place.
             mostly = 2 * blocks * self._set.slice_size >= (path.stat().st_size if blocks else 1)
             if blocks < 0 or mostly:
                 path.unlink()
 
     def _made(self, room: Path, file: Described) -> Path:
-        self._progress(1.0)
+
+        def tick() -> None:
+            self._progress(1.0)
+
         path = room / file.name
         if not path.is_file():
             # A name that is not UTF-8 is on the disk as the poster's bytes.
             alike = (one for one in files_in(room) if one.stat().st_size == file.size)
-            path = next((one for one in alike if md5_of(one) == file.md5), path)
-        if not path.is_file() or path.stat().st_size != file.size or md5_of(path) != file.md5:
+            path = next((one for one in alike if md5_of(one, tick) == file.md5), path)
+        there = path.is_file() and path.stat().st_size == file.size
+        if not there or md5_of(path, tick) != file.md5:
             raise ImportFailed(f'par2 said it had repaired "{file.name}", and it is not as it was')
         return path
 
@@ -275,7 +287,8 @@ class _Work:
 
     def _move_aside(self, path: Path) -> None:
         """Give another file's name free: that one may be of the set, and waiting for its own."""
-        aside = _free(path)
+        others = (path.with_name(numbered(path.name, number)) for number in count(2))
+        aside = next(other for other in others if not other.exists())
         path.rename(aside)
         self._found = {name: aside if one == path else one for name, one in self._found.items()}
         self._extras = [aside if one == path else one for one in self._extras]
@@ -285,10 +298,3 @@ class _Work:
 
     def _name(self, path: Path) -> str:
         return path.relative_to(self._folder).as_posix()
-
-
-def _free(path: Path) -> Path:
-    number = 2
-    while (other := path.with_name(numbered(path.name, number))).exists():
-        number += 1
-    return other
