@@ -315,7 +315,7 @@ def test_files_of_other_sets_are_not_searched_for_what_a_set_lacks(
         searched.append(extras)
         return par2(work, index, extras, largest, progress)
 
-    (post / "Some.Film.nfo").write_bytes(bytes(16_384) + NOTES[16_384:])
+    (post / "Some.Film.nfo").write_bytes(bytes(3_000) + NOTES[3_000:])
     (post / "Some.Film.nfo").rename(post / "8f1c")
     monkeypatch.setattr(par2_program, "repair", spied)
 
