@@ -91,7 +91,7 @@ def test_a_session_is_ended_by_its_name(gateway: Gateway, run: Run) -> None:
     told: list[State] = []
     code, out, err = run("end", "s 1 %")
     assert (code, out) == (1, [])
-    assert err[0].startswith("nzb-gateway: no session 's 1 %' holds a slot: ")
+    assert err[0].startswith("nzb-gateway: no session 's 1 %' is here: ")
     gateway.keeper.acquire([[ONE]], "s 1 %", told.append)
     assert run("end", "s 1 %") == (0, ["s 1 % was told to end: 1 request"], [])
     assert told == [State.EVICTED]
