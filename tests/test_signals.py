@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import os
 import signal
+import subprocess
+import sys
 import threading
 
 from gateway.signals import awaited
@@ -15,6 +17,21 @@ def test_signals_come_one_after_the_other_even_when_sent_before_the_wait() -> No
         assert next_signal() is signal.SIGTERM
         os.kill(os.getpid(), signal.SIGHUP)
         assert next_signal() is signal.SIGHUP
+
+
+def test_a_scope_that_was_made_before_leaves_signals_to_whoever_waits_for_them() -> None:
+    program = (
+        "import os, signal\n"
+        "from gateway.http.scope import RequestScope\n"
+        "from gateway.http.streaming import StreamingBodies\n"
+        "from gateway.signals import awaited\n"
+        "RequestScope(lambda environ, start: [], StreamingBodies(1))\n"
+        "with awaited(signal.SIGTERM) as next_signal:\n"
+        "    for _ in range(20):\n"
+        "        os.kill(os.getpid(), signal.SIGTERM)\n"
+        "        assert next_signal() is signal.SIGTERM\n"
+    )
+    assert subprocess.run([sys.executable, "-c", program], timeout=60).returncode == 0
 
 
 def test_a_signal_among_threads_that_come_and_go_is_not_lost() -> None:

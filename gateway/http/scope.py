@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import logging
 import queue
+import signal
 import threading
 import weakref
 from collections.abc import Callable, Iterable, Iterator
@@ -99,6 +100,8 @@ _unfinished: queue.SimpleQueue[Scope] = queue.SimpleQueue()
 
 
 def _close_unfinished() -> None:
+    # It outlives every part of the program: signals are for whoever waits for them.
+    signal.pthread_sigmask(signal.SIG_BLOCK, signal.valid_signals())
     while True:
         _unfinished.get().close()
 
