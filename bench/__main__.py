@@ -3,10 +3,20 @@
 from __future__ import annotations
 
 import argparse
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 from bench.figures import Results
-from bench.throughput import suites
+from bench.throughput import suites as streaming
+from bench.to_disk import to_disk, to_disk_shaped
+
+
+def suites(rounds: int, samples: int) -> dict[str, Callable[[Results], None]]:
+    """Return everything that can be measured, by name. *samples*: first bytes of each kind."""
+    return {
+        **streaming(rounds, samples),
+        "disk": lambda results: to_disk(results, max(1, rounds // 3)),
+        "disk-slow": to_disk_shaped,
+    }
 
 
 def main(arguments: Sequence[str] | None = None) -> None:

@@ -40,10 +40,10 @@ from gateway_queue.download.meter import Meter
 from gateway_queue.item import LetGo
 from gateway_queue.ticket import Ticket
 
-# What is on its way or waits to be written, in bytes, however many connections there are. At least
-# a few articles may be on their way at any time.
+# What is on its way or waits to be written, in bytes: as much, beyond one article a connection and a
+# few that are just being written, without which connections would rest.
 _AHEAD = 64 << 20
-_LEAST = 8
+_WRITTEN = 4
 # An article that nobody answered for is asked for again so many times, after all the others.
 _TRIES = 3
 # A room that a download leaves on the disk for others: the database, above all.
@@ -118,8 +118,9 @@ class Transfer:
     def _run(self, waiting: deque[Asked], under_way: _UnderWay, checkpoints: Checkpoints) -> None:
         silent = 0  # articles in a row that nobody answered for
         while waiting or under_way:
-            most = max(_LEAST, 2 * self._connections())
-            while waiting and under_way.has_room(waiting[0], most):
+            connections = self._connections()
+            most = max(2 * connections, connections + _WRITTEN)
+            while waiting and under_way.has_room(waiting[0], connections):
                 self._ask(waiting.popleft(), under_way)
             asked, fetch = under_way.next()
             try:
@@ -206,10 +207,12 @@ class _UnderWay:
     def __len__(self) -> int:
         return len(self._asked)
 
-    def has_room(self, asked: Asked, most: int) -> bool:
-        """Say whether *asked* may be asked for beside the others, of which at most *most*."""
+    def has_room(self, asked: Asked, connections: int) -> bool:
+        """Say whether *asked* may be asked for beside the others."""
         count = len(self)
-        return count < _LEAST or (count < most and self._bytes + asked.weight <= _AHEAD)
+        if count < connections + _WRITTEN:
+            return True
+        return count < 2 * connections and self._bytes + asked.weight <= _AHEAD
 
     def add(self, asked: Asked, fetch: Pending) -> None:
         self._number += 1
