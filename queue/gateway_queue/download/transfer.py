@@ -40,8 +40,8 @@ from gateway_queue.download.meter import Meter
 from gateway_queue.item import LetGo
 from gateway_queue.ticket import Ticket
 
-# What is on its way or waits to be written, in bytes: as much, beyond one article a connection and a
-# few that are just being written, without which connections would rest.
+# What is on its way or waits to be written, in bytes: as much beyond one article a connection and
+# a few that are just being written, without which connections would rest.
 _AHEAD = 64 << 20
 _WRITTEN = 4
 # An article that nobody answered for is asked for again so many times, after all the others.
