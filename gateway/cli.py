@@ -186,7 +186,10 @@ def _queue(given: argparse.Namespace, settings: Settings) -> int:
     found = ApiClient.of(settings).listing(given.history)
     print(f"Queue: {len(found.waiting)} ({found.status})")
     for slot in found.waiting:
-        _print_slot(slot, slot["cat"], slot["filename"], ", ".join(slot["labels"]))
+        remarks = list(slot["labels"])
+        if slot["status"] == "Downloading":
+            remarks.insert(0, f"{slot['percentage']} %, {slot['timeleft']} left")
+        _print_slot(slot, slot["cat"], slot["filename"], ", ".join(remarks))
     print(f"History: {len(found.history)}")
     for slot in found.history:
         _print_slot(slot, slot["category"], slot["name"], slot["fail_message"] or slot["storage"])

@@ -21,6 +21,7 @@ from sqlalchemy.engine import Connection
 from gateway.errors import NotInLibrary
 from gateway.library import packing
 from gateway.library.database import Database
+from gateway.library.downloaded import remove_from_disk
 from gateway.library.entries import FileEntry, Folder, NewRelease, Release, Removed
 from gateway.library.offsets import LearnedOffsets
 from gateway.library.publishing import is_taken, publish
@@ -88,7 +89,8 @@ class Library:
     def remove_files(self, release: Release, path: str = "") -> Removed:
         """Remove the file or folder at *path* of *release*, or all of it; say what is gone.
 
-        The links to it go too. Whoever streams from it may go on to the end.
+        The links to it go too, and what was downloaded goes from the disk. Whoever streams from
+        it may go on to the end.
         """
         folder, _, name = path.rpartition("/")
         conditions = [files.c.release_id == release.id]
@@ -100,12 +102,21 @@ class Library:
         total = sa.select(sa.func.count(), sa.func.coalesce(sa.func.sum(files.c.size), 0)).where(
             *conditions
         )
+        downloaded = (
+            sa.select(disk_files.c.path, files.c.folder)
+            .join(files, files.c.id == disk_files.c.file_id)
+            .where(*conditions)
+        )
         with self._database.begin() as tx:
             number, size = tx.execute(total).one()
+            on_disk = tx.execute(downloaded).all()
             if path:
                 tx.execute(sa.delete(files).where(*conditions))
             else:
                 tx.execute(sa.delete(releases).where(releases.c.id == release.id))
+        # Once it is committed: a file that stays is waste, a row without its file a lie.
+        for row in on_disk:
+            remove_from_disk(Path(row.path), row.folder)
         return Removed(number, int(size))
 
     # Looking up ----------------------------------------------------------------------------

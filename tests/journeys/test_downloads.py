@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import os
 import random
+import re
 import signal
+import subprocess
+import sys
 from pathlib import Path
 
 import par2_maker
 import pytest
-from gateway_process import GatewayProcess, provider_settings, running_gateway
+from gateway_process import GatewayProcess, environment, provider_settings, running_gateway
 
 from gateway.demo import NewsServer, Post, Shape, make_posts
 
@@ -107,6 +110,18 @@ def test_the_queue_tells_how_far_a_download_is(split_post: Post, tmp_path: Path)
                     assert float(slots[0]["mbleft"]) <= float(slots[0]["mb"])
                 return not slots
 
+            running.wait_until(lambda: looked() or seen)
+            listing = subprocess.run(
+                [sys.executable, "-m", "gateway", "queue"],
+                env=environment(running.data_dir, running.port, settings_of(server)),
+                capture_output=True,
+                text=True,
+                check=True,
+                timeout=30,
+            ).stdout
+            assert re.search(
+                r"Downloading .* Some\.Film\.2026  \(\d+ %, \d:\d\d:\d\d left\)", listing
+            )
             running.wait_until(looked)
             assert running.api("history")["history"]["slots"][0]["status"] == "Completed"
     assert seen == sorted(seen), "it never goes back"
