@@ -2,22 +2,27 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import random
+import tempfile
 import threading
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import par2_maker
 import pytest
+import stored_archives
 
 from gateway.demo import Fault, NewsServer, Post, make_post, make_posts
-from gateway.errors import StorageFull
+from gateway.errors import ConfigurationError, StorageFull
 from gateway.library.catalogue import Library
 from gateway.library.entries import Release
 from gateway.streams.streams import Streams
 from gateway_queue.download import job as job_module
 from gateway_queue.download.downloads import Downloads
+from gateway_queue.download.landing import check_folders
 from gateway_queue.intake import Queue
 from gateway_queue.item import Item, State
 from gateway_queue.processor import Processor
@@ -429,3 +434,134 @@ def test_nothing_that_a_poster_calls_a_file_leads_out_of_its_folder(
     files = on_disk(complete)
     assert len(files) == 3
     assert all(os.path.commonpath([complete / name, complete]) == str(complete) for name in files)
+
+
+@pytest.mark.system("7zz|7z")
+@pytest.mark.parametrize("password", [None, "secret"])
+@pytest.mark.parametrize("missing", [0, 2])
+def test_archives_are_unpacked_with_the_password_of_the_nzb(
+    server: NewsServer,
+    add: Add,
+    ended: Callable[[str], Item],
+    complete: Path,
+    film: bytes,
+    tmp_path: Path,
+    password: str | None,
+    missing: int,
+) -> None:
+    volumes = stored_archives.in_rar5([("Some.Film.mkv", film)], 120_000, password)
+    for name, data in volumes:
+        (tmp_path / name).write_bytes(data)
+    names = [name for name, _ in volumes]
+    par2s = par2_maker.create(tmp_path, "Film", names, "-s4000", "-r20", "-n3")
+    files = {name: (tmp_path / name).read_bytes() for name in names}
+    files |= {path.name: path.read_bytes() for path in par2s}
+    meta = {"password": password} if password else {}
+    post = make_posts(files, part_size=3_000, meta=meta)
+    server.add(post)
+    server.remove(post.files[1].message_ids[5 : 5 + missing])
+
+    item = ended(add(post))
+
+    assert (item.state, item.failure) == (State.COMPLETED, "")
+    assert on_disk(complete) == {"films/Job/Some.Film.mkv": film}
+
+
+@pytest.mark.system("7zz|7z")
+def test_without_the_password_it_fails_and_says_so(
+    server: NewsServer,
+    add: Add,
+    ended: Callable[[str], Item],
+    complete: Path,
+    incomplete: Path,
+    film: bytes,
+) -> None:
+    files = dict(stored_archives.in_rar5([("Some.Film.mkv", film)], 120_000, "secret"))
+    post = make_posts(files, part_size=7_000)
+    server.add(post)
+    item = ended(add(post))
+    assert item.state is State.FAILED
+    assert "password" in item.failure
+    assert not on_disk(complete)
+    _until(lambda: not list(incomplete.iterdir()))
+
+
+def test_a_disk_that_fills_up_while_it_is_written_to_costs_what_was_in_flight(
+    server: NewsServer,
+    add: Add,
+    store: JobStore,
+    processor: Processor,
+    find: Find,
+    wait_until: WaitUntil,
+    complete: Path,
+    film: bytes,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    post = make_post("Some.Film.mkv", film, part_size=7_000)
+    server.add(post)
+    pwrite, calls = os.pwrite, 0
+
+    def full(fd: int, data: Any, offset: int) -> int:
+        nonlocal calls
+        calls += 1
+        if calls == 40:
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        # A disk that is nearly full takes a part of what it is given.
+        return pwrite(fd, data[: len(data) // 2 + 1], offset)
+
+    monkeypatch.setattr(os, "pwrite", full)
+    nzo_id = add(post)
+    processor.start()
+    wait_until(lambda: "is full" in find(nzo_id).note)
+    assert find(nzo_id).attempts == 0
+    store.recover()
+    processor.wake()
+    wait_until(lambda: find(nzo_id).state is State.COMPLETED)
+    assert on_disk(complete) == {"films/Job/Some.Film.mkv": film}
+    again = sum(server.counts.bodies.values()) - len(server.counts.bodies)
+    assert again <= 2 * 10
+
+
+@pytest.mark.skipif(
+    not Path("/dev/shm").is_dir() or Path("/dev/shm").stat().st_dev == Path("/tmp").stat().st_dev,
+    reason="there is one file system",
+)
+def test_folders_on_two_file_systems_are_refused_at_the_start(tmp_path: Path) -> None:
+    with (
+        tempfile.TemporaryDirectory(dir="/dev/shm") as other,
+        pytest.raises(ConfigurationError, match="are not on one file system"),
+    ):
+        check_folders(tmp_path / "incomplete", Path(other))
+    assert not list(tmp_path.rglob(".probe"))
+    check_folders(tmp_path / "incomplete", tmp_path / "complete")
+    assert not list(tmp_path.rglob(".probe"))
+
+
+def test_what_landed_and_was_never_published_goes_with_its_item(
+    server: NewsServer,
+    add: Add,
+    queue: Queue,
+    store: JobStore,
+    processor: Processor,
+    find: Find,
+    wait_until: WaitUntil,
+    incomplete: Path,
+    complete: Path,
+    film: bytes,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    post = make_post("Some.Film.mkv", film, part_size=7_000)
+    server.add(post)
+
+    def refuse(*_: Any, **__: Any) -> Item:
+        raise StorageFull("the disk of the library is full")
+
+    monkeypatch.setattr(JobStore, "finish", refuse)
+    nzo_id = add(post)
+    processor.start()
+    wait_until(lambda: find(nzo_id).note)
+    assert set(on_disk(complete)) == {"films/Job/Some.Film.mkv"}
+
+    assert queue.remove(nzo_id)
+    assert not on_disk(complete)
+    assert not list(incomplete.iterdir())
