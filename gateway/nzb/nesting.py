@@ -6,8 +6,6 @@ other, and takes what is found there down a level by `stretches.Level.compose`.
 
 from __future__ import annotations
 
-import errno
-import io
 from bisect import bisect_right
 from collections.abc import Sequence
 from itertools import accumulate
@@ -16,6 +14,7 @@ from typing import TYPE_CHECKING, BinaryIO, cast
 from gateway.errors import ImportFailed, UnsupportedArchive
 from gateway.nzb.archive import Inner, Stretch, Volume
 from gateway.nzb.cbc import decrypt, needed
+from gateway.nzb.positions import Positioned
 from gateway.nzb.stretches import Chain, check, narrowed
 
 if TYPE_CHECKING:
@@ -48,9 +47,9 @@ def row_of(volumes: Sequence[Volume], name: str = "") -> Inner:
     return Inner(name, chain.length, (stretch,) if chain.length else ())
 
 
-class _View(io.RawIOBase):
+class _View(Positioned):
     def __init__(self, inner: Inner, volumes: Sequence[Volume]) -> None:
-        super().__init__()
+        super().__init__(sum(one.length for one in inner.stretches))
         below = (volume.file for volume in volumes)
         self.depth: int = 1 + max((getattr(file, "depth", 0) for file in below), default=0)
         if self.depth > DEPTH:
@@ -61,27 +60,8 @@ class _View(io.RawIOBase):
         except ValueError as exc:
             raise ImportFailed(f'"{inner.name}" is not within its archive: {exc}') from exc
         self._chains = [Chain(stretch.runs) for stretch in self._stretches]
-        self._starts = list(accumulate((one.length for one in self._stretches), initial=0))
-        self._size = self._starts.pop()
+        self._starts = list(accumulate((one.length for one in self._stretches), initial=0))[:-1]
         self._volumes = volumes
-        self._position = 0
-
-    def readable(self) -> bool:
-        return True
-
-    def seekable(self) -> bool:
-        return True
-
-    def tell(self) -> int:
-        return self._position
-
-    def seek(self, offset: int, whence: int = io.SEEK_SET) -> int:
-        offset += {io.SEEK_SET: 0, io.SEEK_CUR: self._position, io.SEEK_END: self._size}[whence]
-        if offset < 0:
-            # As a file does, and zipfile relies on it; BytesIO does otherwise.
-            raise OSError(errno.EINVAL, f"the position cannot be {offset}")
-        self._position = offset
-        return offset
 
     def readinto(self, buffer: WriteableBuffer, /) -> int:
         target = memoryview(buffer).cast("B")

@@ -7,8 +7,6 @@ fetched at once.
 
 from __future__ import annotations
 
-import errno
-import io
 from collections import deque
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -18,6 +16,7 @@ from gateway.errors import UnsupportedArchive
 from gateway.nzb.document import NzbFile
 from gateway.nzb.extents import Part, PartTable, Run
 from gateway.nzb.names import subject_name
+from gateway.nzb.positions import Positioned
 from gateway.streams.layout import Layout, Search
 from gateway.usenet.articles import Body
 from gateway_queue.analysis import Opening
@@ -168,29 +167,11 @@ class Shelf:
         return self._inspection.bodies(parts, [self.posted[index].name for index in indexes])
 
 
-class _PostedFile(io.RawIOBase):
+class _PostedFile(Positioned):
     def __init__(self, shelf: Shelf, index: int) -> None:
-        super().__init__()
+        super().__init__(shelf.posted[index].table.size)
         self._shelf = shelf
         self._index = index
-        self._size = shelf.posted[index].table.size
-        self._position = 0
-
-    def readable(self) -> bool:
-        return True
-
-    def seekable(self) -> bool:
-        return True
-
-    def tell(self) -> int:
-        return self._position
-
-    def seek(self, offset: int, whence: int = io.SEEK_SET) -> int:
-        offset += {io.SEEK_SET: 0, io.SEEK_CUR: self._position, io.SEEK_END: self._size}[whence]
-        if offset < 0:
-            raise OSError(errno.EINVAL, f"the position cannot be {offset}")
-        self._position = offset
-        return offset
 
     def readinto(self, buffer: WriteableBuffer, /) -> int:
         target = memoryview(buffer).cast("B")
