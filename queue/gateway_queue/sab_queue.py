@@ -37,7 +37,10 @@ def queue(
     """
     now = time.time()
     known = [(item, progress(item.id)) for item in page.items]
-    left = page.size - sum(one.done for _, one in known if one is not None)
+    # Of what is downloaded there may be less left than was posted: not all par2 files are fetched.
+    left = page.size - sum(
+        item.size - (one.total - one.done) for item, one in known if one is not None
+    )
     waits = [one.left_s for _, one in known if one is not None and one.left_s is not None]
     status = "Paused" if header["paused"] else "Downloading" if page.working else "Idle"
     return {

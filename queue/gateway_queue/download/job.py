@@ -107,6 +107,7 @@ class Job:
         except BaseException:
             self.close()
             raise
+        meter.aim(*self._posted.weight(range(len(self._posted.listed))))
         self._transfer = Transfer(
             source,
             self._posted.listed,
@@ -149,7 +150,6 @@ class Job:
         if "downloaded" in self.journal.reached:
             return
         openings = self._posted.openings()
-        self.meter.aim(*self._posted.weight(range(len(self._posted.listed))))
         self._transfer.fetch(openings, ticket)
         if openings and not any(self.journal.posted(one.number).spans for one in openings):
             raise IncompletePost(
@@ -208,7 +208,9 @@ class Job:
                 self._check_whole(data)
             self._posted.safe_names(numbers)
             self.journal.reach("downloaded")
-        self._put_in_place([int(number) for number in self.journal.reached["names"]])
+        named = [int(number) for number in self.journal.reached["names"]]
+        self.meter.aim(*self._posted.weight(named))
+        self._put_in_place(named)
 
     def repair(self, ticket: Ticket) -> None:
         """Make the files what par2 says, with as many more of its volumes as it takes.
@@ -285,8 +287,7 @@ class Job:
         if not chosen:
             return 0
         numbers = [one.key for one in chosen]
-        done, total, missing = self._posted.weight(numbers)
-        self.meter.aim(done, total, missing)
+        self.meter.aim(*self._posted.weight([*fetched, *numbers]))
         self._transfer.fetch(
             [one for number in numbers for one in self._posted.parts(number)], ticket
         )
