@@ -17,7 +17,6 @@ from sqlalchemy import Connection
 from gateway.errors import ImportFailed, IncompletePost, InvalidNzb
 from gateway.library.catalogue import Library
 from gateway.library.entries import NewFile, NewPosted, NewRelease, Release
-from gateway.nzb import document
 from gateway.nzb.document import NzbFile
 from gateway.nzb.extents import Run
 from gateway.nzb.names import subject_name
@@ -27,6 +26,7 @@ from gateway_queue.contents import Kind, kind_of
 from gateway_queue.duplicates import refuse_duplicate
 from gateway_queue.inspection import Inspection
 from gateway_queue.item import Item
+from gateway_queue.just_read import just_read
 from gateway_queue.naming import published
 from gateway_queue.opened import opened
 from gateway_queue.opening import Found, Unpacker
@@ -88,7 +88,7 @@ class Importer:
         """
         rules = rules_of(self._rules, item.category)
         refuse_duplicate(self._library, rules, item)
-        parsed = document.parse(nzb, filename=item.filename)
+        parsed = just_read.take(nzb, filename=item.filename)
         if parsed.is_cut:
             # It may lack whole files, and the rest would pass for all that was posted.
             raise InvalidNzb(

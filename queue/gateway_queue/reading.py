@@ -5,8 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 from gateway.errors import InvalidNzb, NotXml
-from gateway.nzb import document as nzb
 from gateway.nzb.names import filename_password, job_name, safe_name
+from gateway_queue.just_read import just_read
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,7 +36,7 @@ def read(document: bytes, *, filename: str, name: str | None = None) -> Reading:
         password=filename_password(name or ""),
     )
     try:
-        parsed = nzb.parse(document, filename=filename)
+        parsed = just_read.read(document, filename=named.filename)  # as its item has it
     except NotXml:
         raise
     except InvalidNzb:

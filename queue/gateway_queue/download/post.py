@@ -7,13 +7,14 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from gateway.errors import ImportFailed, InvalidNzb
-from gateway.nzb import document, par2
+from gateway.nzb import par2
 from gateway.nzb.document import NzbFile
 from gateway.nzb.names import is_obfuscated, numbered, safe_name, subject_name
 from gateway_queue.contents import Kind, kind_of
 from gateway_queue.download.disk import PartialFiles
 from gateway_queue.download.journal import Journal, Posted
 from gateway_queue.download.transfer import Wanted
+from gateway_queue.just_read import just_read
 
 _VOLUME = re.compile(r"\.vol\d+[+-]\d+\.par2$", re.IGNORECASE)
 _HEAD = 1 << 16
@@ -47,7 +48,7 @@ class PostFiles:
 
     def __init__(self, nzb: bytes, filename: str, journal: Journal, files: PartialFiles) -> None:
         """Raises InvalidNzb, ImportFailed."""
-        parsed = document.parse(nzb, filename=filename)
+        parsed = just_read.take(nzb, filename=filename)
         if parsed.is_cut:
             # It may lack whole files, and the rest would pass for all that was posted.
             raise InvalidNzb(
