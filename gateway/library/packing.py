@@ -25,8 +25,9 @@ _IV = 16
 
 
 def pack_document(document: bytes) -> bytes:
-    """Return *document* compressed: an NZB becomes 30 to 45 bytes a segment."""
-    return zlib.compress(document, 6)
+    """Return *document* compressed: an NZB becomes 30 to 50 bytes a segment."""
+    # Level 1: level 6 gains 5 to 9 % and takes twice as long, partly while the library is locked.
+    return zlib.compress(document, 1)
 
 
 def unpack_document(packed: bytes) -> bytes:
