@@ -22,6 +22,7 @@ from gateway.nzb.unwrapping import LIMIT, unwrap
 
 _ID_BYTES = 250  # RFC 3977, 3.6: the most octets of a message-id
 _UNSAFE_ID = re.compile("[\x00-\x20\x7f-\xa0\u2028\u2029<>]")
+_PLAIN_ID = re.compile("[!-;=?-~]{1,250}")  # one that is usable as it stands: nearly all are
 _ALTERNATES = 15  # of one part; more is an attack, and nobody would ask for them all
 _SEGMENT_BYTES = 1 << 27  # an article has at most some 10 MB; more ("999999999") is no information
 _TEXT_CHARS = 4096  # of an element; what is longer is none of ours
@@ -204,7 +205,9 @@ class _Reader:
 
     def data(self, text: str) -> None:
         # libxml2 hands long text over in pieces, and adding up megabytes of it would take ages.
-        if len(self._text) < _TEXT_CHARS:
+        if not self._text:
+            self._text = text
+        elif len(self._text) < _TEXT_CHARS:
             self._text += text
 
     def end(self, tag: str) -> None:
@@ -228,11 +231,15 @@ class _Reader:
         self._finish()
 
     def _segment(self, text: str, attributes: Mapping[str, str]) -> None:
-        message_id = text.strip()
-        if message_id[:1] == "<":
-            message_id = message_id.strip("<> \t\r\n")
+        message_id = text
+        is_usable = _PLAIN_ID.fullmatch(text) is not None
+        if not is_usable:
+            message_id = text.strip()
+            if message_id[:1] == "<":
+                message_id = message_id.strip("<> \t\r\n")
+            is_usable = _is_usable(message_id)
         number = _integer(attributes.get("number"))
-        if self._file is None or number < 1 or not _is_usable(message_id):
+        if self._file is None or number < 1 or not is_usable:
             self.refused += 1
             return
         size = _integer(attributes.get("bytes"))
