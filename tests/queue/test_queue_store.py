@@ -338,6 +338,20 @@ def test_a_listing_is_paged_and_filtered_and_says_how_much_there_is(store: JobSt
     assert listed(search="%") == ([], 0)
 
 
+def test_the_whole_queue_and_a_page_say_alike_whether_any_of_it_is_worked_on(
+    store: JobStore,
+) -> None:
+    add(store, "first", size=1)
+    add(store, "second", size=2)
+
+    def working() -> list[bool]:
+        return [store.queue(wanted).working for wanted in (Wanted(), Wanted(start=1, limit=1))]
+
+    assert working() == [False, False]
+    store.claim()
+    assert working() == [True, True]
+
+
 def test_the_history_is_newest_first(store: JobStore, library: Library, clock: Any) -> None:
     for name in ("old", "month", "week", "today"):
         clock.now += 86_400
