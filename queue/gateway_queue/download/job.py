@@ -21,7 +21,6 @@ from types import TracebackType
 from typing import Protocol, Self
 
 from gateway.errors import (
-    ArticleDamaged,
     ImportFailed,
     IncompletePost,
     StorageFull,
@@ -35,10 +34,11 @@ from gateway_queue.download.journal import Journal, Span
 from gateway_queue.download.meter import Meter
 from gateway_queue.download.post import Par2File, PostFiles, smallest_of_sets
 from gateway_queue.download.transfer import RESERVE, Transfer
+from gateway_queue.download.wholeness import Wholeness
 from gateway_queue.item import Item
 from gateway_queue.ticket import Ticket
 from gateway_queue.unpacking.quick import Piece
-from gateway_queue.unpacking.repair import Repaired, repair
+from gateway_queue.unpacking.repair import repair
 from gateway_queue.unpacking.volumes import RecoveryVolume, blocks_of, choose
 from gateway_queue.verifier import sample
 
@@ -118,6 +118,7 @@ class Job:
             patience_s=patience_s,
             reserve=reserve,
         )
+        self._wholeness = Wholeness(self._posted, self.journal, self._transfer.damaged, self._whom)
 
     def __enter__(self) -> Self:
         return self
@@ -205,7 +206,7 @@ class Job:
                 [one for number in numbers for one in self._posted.parts(number)], ticket
             )
             if not par2s:
-                self._check_whole(data)
+                self._wholeness.check(data)
             self._posted.safe_names(numbers)
             self.journal.reach("downloaded")
         named = [int(number) for number in self.journal.reached["names"]]
@@ -237,7 +238,7 @@ class Job:
         )
         for words in done.ignored:
             log.warning("[Queue] '%s': par2 set left aside: %s", self.item.name, words)
-        self._check_repaired(names, done)
+        self._wholeness.check_repaired(self._post, names, done)
         self.journal.reach("repaired")
 
     def unpack(self, ticket: Ticket) -> None:
@@ -302,18 +303,6 @@ class Job:
         )
         return sum(one.blocks for one in chosen)
 
-    def _check_repaired(self, names: Mapping[int, str], done: Repaired) -> None:
-        """Raise unless each data file is as par2 says, or whole where par2 says nothing of it."""
-        sound = {*done.whole, *done.made}
-        now = {number: done.renamed.get(name, name) for number, name in names.items()}
-        there = {number for number, name in now.items() if (self._post / name).exists()}
-        proven = {number for number in there if now[number] in sound}
-        came = {number for number in names if self.journal.posted(number).spans}
-        # What never came is among what par2 made of nothing; what it took pieces of is gone.
-        of_nothing = len(sound) - len(proven) - len(came - there)
-        lost = sorted(names.keys() - came - proven)
-        self._check_whole([*sorted((there & came) - proven), *lost[max(0, of_nothing) :]])
-
     def _pieces(self, names: Mapping[int, str]) -> dict[str, list[Piece]]:
         return {
             name: [Piece(*span) for span in self.journal.posted(number).spans.values()]
@@ -329,24 +318,6 @@ class Job:
                 if path.exists():
                     path.replace(self._post / name)
             sync_folder(self._post)
-
-    def _check_whole(self, numbers: Sequence[int]) -> None:
-        """Raise IncompletePost or ArticleDamaged unless these files are whole."""
-        broken = [number for number in numbers if not self._posted.is_whole(number)]
-        if not broken:
-            return
-        total = sum(self._posted.listed[number].parts for number in numbers)
-        lacking = sum(self._posted.lacking(number) for number in broken)
-        name = (self._posted.names(broken[0]) or [f"file {broken[0] + 1}"])[0]
-        damaged = sum(1 for number, _ in self._transfer.damaged if number in broken)
-        if damaged == lacking:
-            raise ArticleDamaged(f'"{name}": {damaged:,} of {total:,} articles are damaged')
-        raise IncompletePost(
-            f'"{name}": {lacking:,} of {total:,} articles are missing from {self._whom}'
-        )
-
-    def _was_there(self, number: int) -> bool:
-        return bool(self.journal.posted(number).spans)
 
     def _check_room(self, left: int, data: Sequence[int]) -> None:
         """Raise StorageFull unless there is room for *left* bytes, and for what is in them."""
