@@ -1,7 +1,8 @@
 """Every shape that posts come in: made by real programs, imported, and read back to the byte.
 
 Of each shape: posted to a news server, added through SABnzbd's API, found in the WebDAV tree under
-the names that it should have, and read there whole and from a hundred places.
+the names that it should have, and read there whole and from a hundred places. INN gets a few of
+them, or with SHAPES_ON_INN=all every one.
 """
 
 from __future__ import annotations
@@ -9,6 +10,7 @@ from __future__ import annotations
 import hashlib
 import http.client
 import json
+import os
 import random
 import shutil
 import subprocess
@@ -181,6 +183,8 @@ SHAPES: dict[str, Shape] = {
         {"Some.Film.2026.mkv": FILM, "Some.Film.2026.srt": SUBTITLES}),
 }  # fmt: skip
 ON_INN = ["plain", "rar4 old names", "rar5 headers encrypted", "7z pieces", "rar in encrypted 7z"]
+if os.environ.get("SHAPES_ON_INN") == "all":
+    ON_INN = list(SHAPES)
 
 
 @dataclass(frozen=True)
@@ -321,16 +325,24 @@ def shown(site: Site, name: str, folder: Path) -> None:
             assert status == 200
             assert hashlib.sha256(body).digest() == hashlib.sha256(data).digest()
     path, data = max(files.items(), key=lambda file: len(file[1]))
-    begins = random.Random(name).sample(range(len(data)), RANGES)
     if site.bodies:
         before = site.bodies()
-        check(site.gateway, path, data, [(begin, begin + 1) for begin in begins[:25]])
+        begins = random.Random(name).sample(range(len(data)), 25)
+        check(site.gateway, path, data, [(begin, begin + 1) for begin in begins])
         # What is encrypted wants the block before, which may be in the article before.
         assert site.bodies() - before <= 2 * 25, "a seek costs an article, and one more at most"
-    ranges = [(at, min(len(data), at + (16, 3_000, 30_000)[at % 3])) for at in begins]
-    with ThreadPoolExecutor(4) as pool:
-        quarters = [ranges[n::4] for n in range(4)]
-        list(pool.map(partial(check, site.gateway, path, data), quarters))
+    for path, data in files.items():
+        ranges = random_ranges(f"{name} {path}", len(data))
+        with ThreadPoolExecutor(4) as pool:
+            quarters = [ranges[n::4] for n in range(4)]
+            list(pool.map(partial(check, site.gateway, path, data), quarters))
+
+
+def random_ranges(seed: str, size: int) -> list[tuple[int, int]]:
+    """Return RANGES ranges of a file, of very few bytes, some thousands, and several articles."""
+    draw = random.Random(seed)
+    begins = [draw.randrange(size) for _ in range(RANGES)]
+    return [(at, min(size, at + (16, 3_000, 30_000)[at % 3])) for at in begins]
 
 
 def check(gateway: GatewayProcess, path: str, data: bytes, ranges: list[tuple[int, int]]) -> None:
