@@ -12,6 +12,7 @@ import itertools
 import math
 import random
 import re
+import socket
 import sys
 import tempfile
 import threading
@@ -22,6 +23,7 @@ from pathlib import Path
 
 import psutil
 
+from bench.background import wait_until
 from bench.figures import Results
 from bench.gateway_process import API_KEY, GatewayProcess
 from bench.redis_server import RedisServer
@@ -37,6 +39,7 @@ _SUSPEND_S, _GRACE_S, _TTL_S, _WAIT_S = 3.0, 1.0, 8.0, 4.0
 # A sample is this old at most when it counts, and a slot handed on takes a moment.
 _SLACK_S = 1.0
 _SETTLE_S = 60.0
+_RESPONSES = 150
 # A store that lost its data admits nobody new for two heartbeats; one that stalled is tried again
 # at the next.
 _RECOVERY_S = 0.75 * _TTL_S
@@ -68,7 +71,17 @@ class Soak:
         ]
 
     def warm_up(self) -> None:
-        """Have as many requests at once as ever there will be: threads that come then stay."""
+        """Have as many requests at once as ever there will be: threads that come then stay.
+
+        Requests that are never finished bring every worker there may be; then come viewers.
+        """
+        process, head = psutil.Process(self._gateway.pid), b"GET /healthz HTTP/1.1\r\n"
+        with ExitStack() as stack:
+            for _ in range(2 * _RESPONSES):
+                link = socket.create_connection(("127.0.0.1", self._gateway.port))
+                stack.callback(link.close)
+                link.sendall(head)
+            wait_until(lambda: process.num_threads() > _RESPONSES)
         readings = [
             Reading(self._gateway.port, self._films[0], f"warm {number}")
             for number in range(2 * self._clients)
@@ -228,6 +241,7 @@ def _parts(
             "VOD__PROFILES__SOAK__PASSWORD": _ACCOUNT[1],
             "VOD__PROFILES__SOAK__MAX_STREAMS": str(cap),
             f"VOD__USERS__{_USER.upper()}__PASSWORD": _PASSWORD,
+            "RESPONSES": str(_RESPONSES),
             "SUSPEND": f"{_SUSPEND_S:g}s",
             "ABANDON": "60s",
             "GRACE": f"{_GRACE_S:g}s",

@@ -94,6 +94,7 @@ def test_what_a_tick_raises_ends_a_program_with_all_that_it_started(tmp_path: Pa
         "child.wait()"
     )
     pids: list[int] = []
+    before = psutil.Process().children()
 
     def tick(said: str) -> None:
         if said:
@@ -103,7 +104,7 @@ def test_what_a_tick_raises_ends_a_program_with_all_that_it_started(tmp_path: Pa
     with pytest.raises(KeyError):
         run(python(code), folder=tmp_path, limits=LIMITS, tick=tick)
 
-    assert not psutil.Process().children()
+    assert psutil.Process().children() == before
     (pid,) = pids
     try:
         psutil.Process(pid).wait(10)
