@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import http.client
+import select
 import socket
 import struct
 import threading
@@ -40,6 +41,12 @@ class Client:
         """End the connection with RST."""
         self.socket.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
         self.socket.close()
+
+    def is_reset_within(self, timeout_s: float) -> bool:
+        """Wait for the server's RST, without reading anything."""
+        poll = select.poll()
+        poll.register(self.socket, 0)  # errors and hang-ups are always reported
+        return any(event & select.POLLERR for _, event in poll.poll(1000 * timeout_s))
 
     def everything(self) -> bytes:
         """Read until the server ends the connection in an orderly way."""

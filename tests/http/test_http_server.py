@@ -716,6 +716,7 @@ def test_stopping_cuts_what_does_not_finish(servers: Any) -> None:
     client.response()
     assert server.stop(0.2) is False
     assert bodies[0].closed.wait(5)
+    assert client.is_reset_within(10)  # before it reads on
     assert server.serving == 0
     with pytest.raises(ConnectionResetError):
         client.everything()
