@@ -59,6 +59,7 @@ from gateway_queue.health_worker import HealthWorker
 from gateway_queue.importer import Importer
 from gateway_queue.item import Item, State
 from gateway_queue.listeners import Arr, Rclone
+from gateway_queue.met_holes import MetHoles
 from gateway_queue.processor import Processor
 from gateway_queue.store import JobStore
 from gateway_queue.telling import Ended, Listener, Teller
@@ -171,7 +172,10 @@ class Gateway:
                 records,
                 # Nobody to ask: a round would find out nothing about any file.
                 interval_s=settings.health_round if providers else 0.0,
+                checked=lambda file_id: self.holes.checked(file_id),
             )
+            self.holes = MetHoles(records, self.health.check_soon)
+            stack.callback(self.holes.stop)
             stack.callback(self.health.stop)
             api = Api(
                 [
@@ -232,6 +236,7 @@ class Gateway:
         self.processor.start()
         self.queue.start()
         self.health.start()
+        self.holes.start()
         log.info("NZB Gateway listens on %s", self.url)
         log.info("`nzb-gateway config` says where the WebDAV password and the API key are kept")
         if self.settings.vod.profiles and not self.settings.vod.users:

@@ -10,11 +10,20 @@ from collections.abc import Collection
 from typing import Any
 
 import sqlalchemy as sa
+from sqlalchemy.engine import Connection
 
 from gateway.errors import StorageError
 from gateway.library.database import Database
 from gateway.library.entries import FileEntry, Release
-from gateway.library.health import FileHealth, Findings, Health, Round, pack_holes, unpack_holes
+from gateway.library.health import (
+    FileHealth,
+    Findings,
+    Health,
+    Round,
+    pack_holes,
+    parts_of,
+    unpack_holes,
+)
 from gateway.library.schema import check_rounds, checks, disk_files, files, releases
 
 _AT_ONCE = 500  # ids in one statement: SQLite takes some 30,000, older ones 999
@@ -118,23 +127,31 @@ class CheckRecords:
 
         Returns what is known now, None if the file has been removed meanwhile.
         """
-        now = known.after(findings, at)
-        update = (
-            sa.update(checks)
-            .where(checks.c.file_id == now.file.id)
-            .values(
-                checked_at=now.checked_at,
-                decided_at=now.decided_at,
-                verdict=now.verdict.value,
-                articles=now.articles,
-                missing=now.missing,
-                unknown=now.unknown,
-                reason=now.reason,
-                holes=pack_holes(now.holes),
-            )
-        )
         with self._database.begin() as tx:
-            return now if tx.execute(update).rowcount else None
+            row = tx.execute(_known.where(checks.c.file_id == known.file.id)).one_or_none()
+            if row is None:
+                return None
+            current = _health(row)
+            now = current.after(findings, at)
+            if current.holes != known.holes:
+                # A reader has met them meanwhile: the check may have asked for them before that.
+                now = now.met(parts_of(current.holes), at) or now
+            _write(tx, now)
+            return now
+
+    def add_holes(
+        self, file_id: str, parts: Collection[tuple[int, int]], at: float
+    ) -> FileHealth | None:
+        """Write that a reader has met these missing *parts* of a file, (posted, part) each.
+
+        Returns what is known now, None if this is no news, or the file has been removed.
+        """
+        with self._database.begin() as tx:
+            row = tx.execute(_known.where(checks.c.file_id == file_id)).one_or_none()
+            now = None if row is None else _health(row).met(parts, at)
+            if now is not None:
+                _write(tx, now)
+            return now
 
     # Rounds ----------------------------------------------------------------------------------
 
@@ -161,6 +178,24 @@ class CheckRecords:
         )
         with self._database.begin() as tx:
             return Round(*tx.execute(update).one())
+
+
+def _write(tx: Connection, now: FileHealth) -> None:
+    update = (
+        sa.update(checks)
+        .where(checks.c.file_id == now.file.id)
+        .values(
+            checked_at=now.checked_at,
+            decided_at=now.decided_at,
+            verdict=now.verdict.value,
+            articles=now.articles,
+            missing=now.missing,
+            unknown=now.unknown,
+            reason=now.reason,
+            holes=pack_holes(now.holes),
+        )
+    )
+    tx.execute(update)
 
 
 def _health(row: Any) -> FileHealth:

@@ -7,7 +7,8 @@ is *unknown*, never missing, and wipes out no verdict. Nothing is deleted becaus
 from __future__ import annotations
 
 import enum
-from collections.abc import Iterable
+import math
+from collections.abc import Collection, Iterable
 from dataclasses import dataclass, replace
 
 from gateway.library.entries import FileEntry
@@ -67,7 +68,8 @@ class FileHealth:
 
     *verdict*, *missing* and *holes* are what the check of *decided_at* found; *unknown* and
     *reason* say what the latest, of *checked_at*, could not find out. Times are seconds since
-    1970; *checked_at* 0: never checked, *decided_at* None: no check has led to a verdict.
+    1970; *checked_at* 0: never checked, *decided_at* None: nothing has led to a verdict. Where a
+    reader has met holes since the latest check, that is what *decided_at* says.
     *on_disk*: it was downloaded, and counts as one article.
     """
 
@@ -85,7 +87,29 @@ class FileHealth:
     @property
     def health(self) -> Health:
         """The outcome of the latest check: UNKNOWN where it left an older verdict in force."""
-        return self.verdict if self.decided_at == self.checked_at else Health.UNKNOWN
+        is_latest = self.decided_at is not None and self.decided_at >= self.checked_at
+        return self.verdict if is_latest else Health.UNKNOWN
+
+    def met(self, parts: Collection[tuple[int, int]], at: float) -> FileHealth | None:
+        """Return what is known after a reader has met these missing *parts* at *at*.
+
+        Each is (posted, part). None: nothing new.
+        """
+        if all(
+            any(hole.posted == posted and hole.first <= part <= hole.last for hole in self.holes)
+            for posted, part in parts
+        ):
+            return None
+        found = sorted(parts_of(self.holes).union(parts))
+        verdict = Health.FAILED if self.verdict is Health.FAILED else Health.DEGRADED
+        return replace(
+            self,
+            # Later than the latest check, even if the clock has been set back.
+            decided_at=max(at, math.nextafter(self.checked_at, math.inf)),
+            verdict=verdict,
+            missing=len(found),
+            holes=holes(found),
+        )
 
     def after(self, findings: Findings, at: float) -> FileHealth:
         """Return what is known after a check at *at* has found *findings*.
@@ -123,6 +147,10 @@ class FileHealth:
             case Health.DEGRADED:
                 rest = f", {self.unknown:,} unknown: {self.reason}" if self.unknown else ""
                 where = _holes_in_words(self.holes)
+                if self.decided_at is not None and self.decided_at > self.checked_at:
+                    rest = ", as a reader has found: not checked since"
+                if not self.articles:
+                    return f"{self.missing:,} missing ({where}){rest}"
                 return f"{self.missing:,} of {articles} missing ({where}){rest}"
             case Health.UNKNOWN:
                 if not self.checked_at:
@@ -154,6 +182,11 @@ def holes(missing: Iterable[tuple[int, int]]) -> tuple[Hole, ...]:
         else:
             found.append(Hole(posted, part, part))
     return tuple(found)
+
+
+def parts_of(found: Iterable[Hole]) -> set[tuple[int, int]]:
+    """Return the parts that lie in holes, (posted, part) each."""
+    return {(hole.posted, part) for hole in found for part in range(hole.first, hole.last + 1)}
 
 
 def pack_holes(found: Iterable[Hole]) -> str:

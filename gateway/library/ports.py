@@ -61,6 +61,19 @@ class Intake(Protocol):
         ...
 
 
+class HoleSink(Protocol):
+    """Where readers tell of articles that cannot be had."""
+
+    def found(self, file_id: str, posted: int, part: int) -> None:
+        """Take note that every provider lacks a part, or that the NZB does not list it.
+
+        *part*, from 0, is one of posted file *posted* of the file's layout. The file is DEGRADED
+        from then on, and is checked soon. From any thread and as often as it happens: never
+        blocks, never raises.
+        """
+        ...
+
+
 @dataclass(frozen=True, slots=True)
 class RunningCheck:
     """The check under way: of *articles*, so many are *done*. *asked*: somebody asked for it."""

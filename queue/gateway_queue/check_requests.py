@@ -17,8 +17,9 @@ class Urgency(enum.IntEnum):
     """For whom a file is checked, the most urgent first."""
 
     NAMED = 0  # somebody asked for its release
-    WHOLE = 1  # somebody asked for the whole library
-    ROUND = 2  # nobody
+    HOLE = 1  # a reader has met a hole in it
+    WHOLE = 2  # somebody asked for the whole library
+    ROUND = 3  # nobody
 
 
 class Asked:

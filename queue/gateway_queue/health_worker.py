@@ -48,6 +48,7 @@ class HealthWorker:
     """One thread that checks, from `start` to `stop`.
 
     *interval_s* lies between the beginnings of two rounds; 0: only what is asked for is checked.
+    *checked* is told of every file that was checked.
     """
 
     def __init__(
@@ -57,8 +58,10 @@ class HealthWorker:
         records: CheckRecords,
         *,
         interval_s: float,
+        checked: Callable[[str], None] = lambda _file_id: None,
         clock: Callable[[], float] = time.time,
     ) -> None:
+        self._checked = checked
         self._examiner = examiner
         self._library = library
         self._records = records
@@ -71,6 +74,7 @@ class HealthWorker:
         self._changes = 0
         self._stopping = False
         self._requests = Requests()
+        self._holed: dict[str, None] = {}  # files to check soon, in their order
         self._current: tuple[Ticket, Urgency] | None = None
         self._running: RunningCheck | None = None
 
@@ -112,6 +116,16 @@ class HealthWorker:
             current[0].cancel()
         return status
 
+    def check_soon(self, file_id: str) -> None:
+        """Check a file before all that nobody has asked for. Never blocks."""
+        with self._changed:
+            self._holed[file_id] = None
+            current = self._current
+            self._changes += 1
+            self._changed.notify_all()
+        if current is not None and current[1] > Urgency.HOLE:
+            current[0].cancel()
+
     def status(self) -> CheckStatus:
         """Return what is being checked. Raises StorageError."""
         status = self._rounds.status()
@@ -150,6 +164,14 @@ class HealthWorker:
         while True:
             with self._changed:
                 asked = self._requests.first()
+                holed = next(iter(self._holed), None)
+            if holed is not None and (asked is None or asked.urgency > Urgency.HOLE):
+                found_hole = self._records.of_file(holed)
+                if found_hole is not None:
+                    return _Job(found_hole, 0.0, Urgency.HOLE)
+                with self._changed:
+                    self._holed.pop(holed, None)
+                continue
             if asked is None:
                 found = self._rounds.next()
                 return None if found is None else _Job(found[1], found[0].began, Urgency.ROUND)
@@ -182,11 +204,15 @@ class HealthWorker:
             first = self._requests.first()
             if self._stopping or (first is not None and first.urgency < job.urgency):
                 return
+            self._holed.pop(job.known.file.id, None)  # whatever is met from now on is checked anew
             self._current = (ticket, job.urgency)
         began = time.monotonic()
         try:
             findings = self._examine(job, ticket)
         except LetGo:
+            if job.urgency is Urgency.HOLE:
+                with self._changed:
+                    self._holed[job.known.file.id] = None
             return
         finally:
             with self._changed:
@@ -197,9 +223,10 @@ class HealthWorker:
             known = self._write(lambda: self._records.record(job.known, findings, at))
         if known is not None:
             _tell(known, time.monotonic() - began)
+        self._checked(job.known.file.id)
         if job.asked is not None:
             self._count(job.asked)
-        elif known is not None and findings is not None:
+        elif job.urgency is Urgency.ROUND and known is not None and findings is not None:
             self._rounds.count(known.health)
             reason = self._rounds.heed(job.known, findings)
             if reason is not None:
