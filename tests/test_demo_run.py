@@ -21,8 +21,8 @@ from pathlib import Path
 from urllib.parse import urlsplit
 
 import pytest
-from gateway_process import free_port
 
+from bench.ports import free_port
 from gateway import demo_run
 from gateway.demo import CLIP_NAME, CLIP_SHA256
 from gateway.demo_run import Doors, explain

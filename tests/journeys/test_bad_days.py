@@ -28,11 +28,11 @@ from gateway_process import (
     Answer,
     GatewayProcess,
     environment,
-    free_port,
     provider_settings,
     running_gateway,
 )
 
+from bench.ports import free_port
 from gateway.demo import Fault, NewsServer, Post, Shape, make_post, make_posts
 
 FOLDER = "/dav/nzbs/movies"

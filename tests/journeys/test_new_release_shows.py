@@ -15,11 +15,11 @@ from gateway_process import (
     PASSWORD,
     USER,
     GatewayProcess,
-    free_port,
     provider_settings,
     running_gateway,
 )
 
+from bench.ports import free_port
 from gateway.demo import NewsServer, make_posts
 
 # The newest, from the package index: distributions' rclone shows no links.

@@ -22,12 +22,12 @@ import pytest
 from gateway_process import (
     API_KEY,
     GatewayProcess,
-    free_port,
     provider_settings,
     running_gateway,
 )
 from rclone_mount import NEWEST, mounted
 
+from bench.ports import free_port
 from gateway.demo import NewsServer, make_posts
 
 RELEASE = "Größe & Tücke 100% +1 (2026) [1080p]"

@@ -7,7 +7,6 @@ import http.client
 import json
 import os
 import signal
-import socket
 import subprocess
 import sys
 import time
@@ -17,6 +16,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote, urlencode
+
+from bench.ports import free_port
 
 USER, PASSWORD, API_KEY = "gateway", "a password of the tests", "0123456789abcdef0123456789abcdef"
 
@@ -92,12 +93,6 @@ class GatewayProcess:
         # A pause that ends early, and loudly, when the process does.
         with contextlib.suppress(subprocess.TimeoutExpired):
             raise AssertionError(f"the gateway has ended with {self.process.wait(seconds)}")
-
-
-def free_port() -> int:
-    with socket.create_server(("127.0.0.1", 0)) as server:
-        port: int = server.getsockname()[1]
-        return port
 
 
 def provider_settings(host: str, port: int, connections: int = 8) -> dict[str, str]:

@@ -19,6 +19,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO
 
+from bench.ports import free_port
 from gateway.demo import Article, Post
 
 LIB = Path("/usr/lib/news/bin")
@@ -104,7 +105,7 @@ def running_inn(root: Path, groups: Iterable[str] = ("alt.binaries.test",)) -> I
     """Run INN2 below the new folder *root*, which its user must be able to reach."""
     user = "news" if os.geteuid() == 0 else pwd.getpwuid(os.geteuid()).pw_name
     entry = pwd.getpwnam(user)
-    feed_port, port = _free_port(), _free_port()
+    feed_port, port = free_port(), free_port()
     _lay_out(root, user, feed_port, groups)
     if os.geteuid() == 0:
         for path in (root, *root.rglob("*")):
@@ -179,12 +180,6 @@ def _offer(link: socket.socket, replies: BinaryIO, article: Article) -> None:
 def _expect(line: bytes, *codes: int) -> None:
     if not line[:3].isdigit() or int(line[:3]) not in codes:
         raise AssertionError(f"INN said {line!r}, not one of {codes}")
-
-
-def _free_port() -> int:
-    with socket.create_server(("127.0.0.1", 0)) as server:
-        port: int = server.getsockname()[1]
-        return port
 
 
 def _wait_for_port(port: int, process: subprocess.Popen[bytes], root: Path) -> None:
