@@ -302,7 +302,7 @@ def test_whoever_watches_is_told_of_what_must_end_and_when_it_has(store: LeaseSt
     store.release("s", "r1", 0)
     store.evict("s")
     store.release("s", "r2", 0)
-    assert [told.get(timeout=5) for _ in range(4)] == [
+    assert [told.get(timeout=20) for _ in range(4)] == [
         Notice("s", "r1", State.SUPERSEDED),
         Notice("s", "r1", State.RELEASED),
         Notice("s", "r2", State.EVICTED),

@@ -157,7 +157,7 @@ def test_a_failure_before_the_first_byte_is_a_500_in_one_sentence(
         assert b"Traceback" not in text
     assert any(record.levelno == logging.ERROR for record in caplog.records)
     if app not in {raise_at_once, exit_in_the_middle}:
-        assert closed.wait(5)
+        assert closed.wait(20)
 
 
 @pytest.mark.parametrize(
@@ -219,7 +219,7 @@ def test_a_body_that_is_not_what_was_declared_ends_in_a_cut_connection(
     # The reset may overtake what was sent before it.
     with pytest.raises((http.client.IncompleteRead, ConnectionResetError)):
         client.response().read()
-    assert bodies[0].closed.wait(5)
+    assert bodies[0].closed.wait(20)
     assert bodies[0].closings == 1
 
 
@@ -253,10 +253,10 @@ def test_a_client_that_resets_before_the_first_chunk_leaves_nothing_open(servers
 
     client = servers.connect(servers.serve(app))
     client.get()
-    assert running.wait(5)
+    assert running.wait(20)
     client.reset()
     gone.set()
-    assert bodies[0].closed.wait(5)
+    assert bodies[0].closed.wait(20)
 
 
 def test_a_client_that_resets_before_an_empty_body_leaves_nothing_open(servers: Any) -> None:
@@ -271,10 +271,10 @@ def test_a_client_that_resets_before_an_empty_body_leaves_nothing_open(servers: 
 
     client = servers.connect(servers.serve(app))
     client.get()
-    assert running.wait(5)
+    assert running.wait(20)
     client.reset()
     gone.set()
-    assert body.closed.wait(5)
+    assert body.closed.wait(20)
 
 
 @pytest.mark.parametrize("how", ["reset", "fin"])
@@ -294,7 +294,7 @@ def test_a_client_that_leaves_in_mid_body_leaves_nothing_open(servers: Any, how:
     client.get()
     assert client.response().read(1_000_000)
     client.reset() if how == "reset" else client.socket.close()
-    assert bodies[0].closed.wait(5)
+    assert bodies[0].closed.wait(20)
     assert bodies[0].closings == 1
 
 
@@ -330,12 +330,12 @@ def test_a_request_pipelined_behind_a_reset_one_is_not_run(servers: Any, when: s
     client.socket.sendall(
         b"GET /first HTTP/1.1\r\nHost: a\r\n\r\nGET /second HTTP/1.1\r\nHost: a\r\n\r\n"
     )
-    assert running.wait(5)
+    assert running.wait(20)
     client.reset()
     gone.set()
     other = servers.connect(server)
     other.get("/last")  # behind the second, had it been run: there is one thread
-    assert done.wait(5)
+    assert done.wait(20)
     assert seen == ["/first", "/last"]
 
 
@@ -407,7 +407,7 @@ def test_a_client_that_does_not_take_an_ordinary_answer_is_cut(servers: Any) -> 
     client = servers.connect(server, receive_buffer=65536)
     client.get()
     client.response()
-    assert bodies[0].closed.wait(5)
+    assert bodies[0].closed.wait(20)
 
 
 def test_a_head_that_trickles_in_does_not_hold_a_thread(servers: Any, answering: Any) -> None:
@@ -466,7 +466,7 @@ def test_a_connection_tells_what_its_client_has_not_taken(servers: Any) -> None:
     assert len(response.read(1 << 20)) == 1 << 20
     assert connections[0].unsent() > 0
     assert len(response.read()) == 63 << 20
-    assert sent.wait(5)
+    assert sent.wait(20)
     while connections[0].unsent():  # until the last of it is acknowledged
         assert not client.socket.recv(0)
     server.stop(5)
@@ -546,7 +546,7 @@ def test_an_upload_that_is_cut_short_is_an_error_and_not_a_short_upload(servers:
     client = servers.connect(servers.serve(app))
     client.send("PUT / HTTP/1.1", "Host: a", "Content-Length: 1000", body=b"x" * 10)
     client.socket.close()
-    assert failed.wait(5)
+    assert failed.wait(20)
 
 
 def test_a_small_body_that_nobody_reads_keeps_the_connection_in_step(servers: Any) -> None:
@@ -577,7 +577,10 @@ def test_a_large_body_that_nobody_reads_does_not_cost_the_client_its_answer(serv
         thread.join()
 
 
-def test_a_client_that_is_still_sending_what_nobody_reads_is_not_reset(servers: Any) -> None:
+def test_a_client_that_is_still_sending_what_nobody_reads_is_not_reset(
+    servers: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("gateway.http.connection._LINGER_S", 30.0)
     client = servers.connect(servers.serve(ignore))
     client.send("PUT / HTTP/1.1", "Host: a", f"Content-Length: {30 << 20}")
     assert client.response().status == 403
@@ -685,7 +688,7 @@ def test_stopping_lets_a_running_response_finish(servers: Any) -> None:
     server = servers.serve(app)
     client = servers.connect(server)
     client.get()
-    assert running.wait(5)
+    assert running.wait(20)
     result: list[bool] = []
     stopping = threading.Thread(target=lambda: result.append(server.stop(10)))
     stopping.start()
@@ -715,7 +718,7 @@ def test_stopping_cuts_what_does_not_finish(servers: Any) -> None:
     client.get()
     client.response()
     assert server.stop(0.2) is False
-    assert bodies[0].closed.wait(5)
+    assert bodies[0].closed.wait(20)
     assert client.is_reset_within(10)  # before it reads on
     assert server.serving == 0
     with pytest.raises(ConnectionResetError):
@@ -737,7 +740,7 @@ def test_stopping_does_not_wait_for_a_thread_that_notices_nothing(
     server = servers.serve(app)
     client = servers.connect(server)
     client.get()
-    assert running.wait(5)
+    assert running.wait(20)
     stopped = threading.Thread(target=server.stop, args=(0.0,))
     stopped.start()
     stopped.join(10)

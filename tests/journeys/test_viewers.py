@@ -215,9 +215,9 @@ def test_sigterm_lets_a_fast_viewer_finish_and_cuts_a_slow_a_paused_and_a_stalle
             gateway.process.send_signal(signal.SIGTERM)
             fast_film = watching.submit(begun[0].read)
             stalled_film = watching.submit(begun[3].read)
-            assert gateway.process.wait(8) == 0
+            assert gateway.process.wait(20) == 0
             stopped.set()
-            assert begin + fast_film.result(5) == CONTENT
+            assert begin + fast_film.result(20) == CONTENT
             for cut in (slow_film, stalled_film, watching.submit(begun[2].read)):
                 with pytest.raises((ConnectionResetError, http.client.IncompleteRead)):
                     cut.result(20)

@@ -92,9 +92,9 @@ def test_errors_are_not_kept(shelf: Shelf) -> None:
     part = Part((mid.decode(),))
     shelf.errors[mid.decode()] = ArticleMissing("not there")
     with pytest.raises(ArticleMissing):
-        source.request(part).result(1)
+        source.request(part).result(20)
     shelf.errors.clear()
-    assert source.request(part).result(1).data == CONTENT
+    assert source.request(part).result(20).data == CONTENT
     assert len(shelf.asked) == 2
 
 
@@ -162,9 +162,9 @@ def test_a_download_takes_what_is_kept_and_keeps_nothing(shelf: Shelf) -> None:
     first, second = layout.article(0, 0), layout.article(0, 1)
     kept = cached.body(first, timeout_s=1)
 
-    assert once.request(first).result(1) is kept
+    assert once.request(first).result(20) is kept
     assert once.body(first, timeout_s=1) is kept
-    assert once.request(second).result(1).begin == 1000
+    assert once.request(second).result(20).begin == 1000
     assert once.body(second, timeout_s=1).begin == 1000
 
     assert once.exists([second], timeout_s=1) == [Verdict.PRESENT]

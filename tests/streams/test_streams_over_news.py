@@ -176,7 +176,7 @@ def test_a_viewer_who_leaves_while_the_provider_is_silent_leaves_at_once(
         stream.close()
         assert time.monotonic() - began < 1
         with pytest.raises(ValueError, match="closed"):
-            blocked.result(5)
+            blocked.result(20)
     assert streams.budget.used == 0
     server.heal()
 

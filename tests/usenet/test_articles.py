@@ -248,7 +248,7 @@ def test_a_fetch_given_up_before_its_permit_is_never_sent(
     server.wait_for(lambda counts: counts.stalled == 1, 10)
     second.cancel()
     with pytest.raises(ConnectionLost, match="given up"):
-        second.result(1)
+        second.result(20)
     server.release()
     first.result(10)
     assert server.counts.commands["BODY"] == 1
@@ -331,7 +331,7 @@ def test_closing_ends_what_is_in_flight_as_unknown(server: NewsServer, to: To, p
         fetch = client.source.request(parts(post)[0], reservation=WATCHING)
         server.wait_for(lambda counts: counts.stalled == 1, 10)
     with pytest.raises(ConnectionLost, match="stopping"):
-        fetch.result(1)
+        fetch.result(20)
     with pytest.raises(ConnectionLost, match="stopping"):
         get(client.source, parts(post)[1])
 

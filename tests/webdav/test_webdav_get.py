@@ -31,7 +31,7 @@ def test_a_file_comes_whole(gateway: Any, bytes_of: Any) -> None:
     assert answer.headers["X-Content-Type-Options"] == "nosniff"
     assert answer.headers["Last-Modified"] == "Tue, 01 Sep 2026 12:30:15 GMT"
     assert answer.headers["ETag"].startswith('"')
-    assert gateway.streams.opened[0].closed.wait(5)
+    assert gateway.streams.opened[0].closed.wait(20)
     assert [stream.closings for stream in gateway.streams.opened] == [1]
 
 
@@ -143,7 +143,7 @@ def test_an_error_before_the_first_byte_is_a_clean_answer(
     assert answer.body == f"{error}\n".encode()
     assert ("Retry-After" in answer.headers) is (status == 503)
     assert "Content-Range" not in answer.headers
-    assert gateway.streams.opened[0].closed.wait(5)
+    assert gateway.streams.opened[0].closed.wait(20)
     assert [stream.closings for stream in gateway.streams.opened] == [1]
 
 
@@ -155,7 +155,7 @@ def test_an_error_after_the_first_byte_cuts_the_connection(gateway: Any) -> None
     gateway.streams.before_read = fail
     with pytest.raises((http.client.IncompleteRead, ConnectionResetError)):
         gateway.ask("GET", FILM)
-    assert gateway.streams.opened[0].closed.wait(5)
+    assert gateway.streams.opened[0].closed.wait(20)
     assert gateway.ask("GET", FILM, Range="bytes=0-99").status == 206  # what lies before it
     gateway.streams.before_read = lambda _: None
     assert gateway.ask("GET", FILM, Range="bytes=700000-").status == 206  # and behind
@@ -184,10 +184,10 @@ def test_a_player_that_hangs_up_leaves_no_stream_open(
 
     gateway.streams.before_read = wait
     sock = gateway.raw(f"GET /dav{FILM} HTTP/1.1")
-    assert reading.wait(5)
+    assert reading.wait(20)
     client_reset(sock) if how == "reset" else sock.close()
     gone.set()
-    assert gateway.streams.opened[0].closed.wait(5)
+    assert gateway.streams.opened[0].closed.wait(20)
     assert gateway.streams.opened[0].closings == 1
 
 

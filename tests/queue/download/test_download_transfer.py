@@ -149,7 +149,7 @@ def test_it_lets_go_at_once_and_what_came_stays(
     in_thread(fetch)
     server.wait_for(lambda counts: counts.stalled)
     ticket.cancel()
-    assert ended.wait(1), "without waiting for the provider"
+    assert ended.wait(20), "without waiting for the provider"
     server.heal()
 
     again = begin(post)

@@ -189,7 +189,7 @@ def test_closing_a_connection_ends_what_waits_in_it_from_another_thread(
     film.wait_for(lambda server: server.held == 1)
     one.close()
     one.close()
-    thread.join(5)
+    thread.join(20)
     assert not thread.is_alive()
     assert [type(exc) for exc in caught] == [Interrupted]
     film.wait_for(lambda server: server.counts(ACCOUNT).open == 0)
