@@ -12,10 +12,8 @@ import logging
 import re
 import socket
 import ssl
-import threading
 import time
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager, suppress
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from http.client import HTTPException
 from ipaddress import IPv4Network, IPv6Network, ip_address, ip_network
@@ -30,6 +28,7 @@ from werkzeug.http import parse_options_header
 from gateway.errors import GatewayError
 from gateway.nzb.unwrapping import LIMIT
 from gateway_queue.addresses import Address, AddressRefused, address, is_outside, meant
+from gateway_queue.deadline import cut_after
 
 # It logs addresses, which may hold keys, for its own debugging.
 logging.getLogger("urllib3").setLevel(logging.CRITICAL + 1)
@@ -122,7 +121,7 @@ class Fetcher:
             link = self._link(here, ip)
             try:
                 link.connect()
-                with _cut_after(link.sock, deadline - time.monotonic()):
+                with cut_after(link.sock, deadline - time.monotonic()):
                     return self._ask(link, here, login, deadline, check)
             except (NewConnectionError, ConnectTimeoutError) as exc:
                 unheard = NotNow(f"{here.origin} cannot be reached: {type(exc).__name__}")
@@ -200,27 +199,6 @@ class Fetcher:
         if time.monotonic() > deadline:  # it was cut, and may look like an end
             raise NotNow(f"{here.origin} is too slow: not all came within {self._longest_s:g} s")
         return bytes(body)
-
-
-@contextmanager
-def _cut_after(sock: socket.socket | None, left_s: float) -> Iterator[None]:
-    """Cut *sock* after *left_s*: whoever sends a byte now and then passes every other time-out.
-
-    The connection itself no longer has it once the last answer has begun.
-    """
-
-    def cut() -> None:
-        with suppress(OSError):  # it is closed already
-            if sock is not None:
-                sock.shutdown(socket.SHUT_RDWR)
-
-    timer = threading.Timer(max(0.0, left_s), cut)
-    timer.daemon = True
-    timer.start()
-    try:
-        yield
-    finally:
-        timer.cancel()
 
 
 def _judge(status: int, body: bytes, here: Address) -> None:

@@ -6,65 +6,15 @@ redirect is not followed.
 
 from __future__ import annotations
 
-import json
-import logging
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 
-import urllib3
-from urllib3.exceptions import HTTPError
+from urllib3.util import make_headers
 
-from gateway_queue.telling import Ended, NotTold
-
-_TIMEOUT = urllib3.Timeout(connect=3.0, read=10.0)
-_ANSWER_BYTES = 64 << 10
-# It tells addresses, and warns of each attempt; what matters is told by who listens.
-logging.getLogger("urllib3").setLevel(logging.CRITICAL + 1)
+from gateway_queue.calling import Caller
+from gateway_queue.telling import Ended
 
 # The version of the API that each kind of *arr has had for years.
 API_OF_KIND = {"sonarr": "v3", "radarr": "v3", "lidarr": "v1"}
-
-
-class _Caller:
-    """Posts JSON below the address *url*."""
-
-    def __init__(self, url: str, headers: Mapping[str, str]) -> None:
-        self._url = url.rstrip("/")
-        self._headers = {"Content-Type": "application/json", "Connection": "close", **headers}
-        self._pool = urllib3.PoolManager(retries=False, timeout=_TIMEOUT)
-
-    def post(self, path: str, body: object, *, key: str) -> object:
-        """Return what is answered, from JSON; *key* is the setting to look at when it is refused.
-
-        Raises NotTold.
-        """
-        try:
-            with self._pool.request(
-                "POST",
-                f"{self._url}{path}",
-                body=json.dumps(body).encode(),
-                headers=self._headers,
-                redirect=False,
-                preload_content=False,
-            ) as response:
-                said = response.read(_ANSWER_BYTES, decode_content=True)
-                status = response.status
-        except HTTPError as exc:
-            raise NotTold(f"{self._url} does not answer ({_kind(exc)})") from exc
-        if status in {401, 403}:
-            raise NotTold(f"{self._url} refused us ({status}): check {key}", again=False)
-        if 300 <= status < 400:
-            raise NotTold(
-                f"{self._url} leads elsewhere ({status}): write the address that it has",
-                again=False,
-            )
-        if status == 404:
-            raise NotTold(f"{self._url}{path} does not exist (404): check its address", again=False)
-        if not 200 <= status < 300:
-            raise NotTold(f"{self._url} answered with status {status}")
-        try:
-            return json.loads(said)
-        except ValueError:
-            return None
 
 
 class Arr:
@@ -73,7 +23,7 @@ class Arr:
     def __init__(self, name: str, kind: str, url: str, api_key: str) -> None:
         self._name, self._path = name, f"/api/{API_OF_KIND[kind]}/command"
         self._kind = kind
-        self._caller = _Caller(url, {"X-Api-Key": api_key})
+        self._caller = Caller(url, {"X-Api-Key": api_key})
 
     @property
     def name(self) -> str:
@@ -93,7 +43,7 @@ class Rclone:
         login = f"{username}:{password or ''}" if username else None
         # Of UTF-8: urllib3 would take letters beyond Latin-1 for a mistake.
         encoded = None if login is None else login.encode().decode("latin-1")
-        self._caller = _Caller(url, urllib3.make_headers(basic_auth=encoded))
+        self._caller = Caller(url, make_headers(basic_auth=encoded))
 
     def tell(self, ended: Sequence[Ended] | None) -> None:
         published = None if ended is None else [one for one in ended if one.completed]
@@ -122,8 +72,3 @@ def _forgotten(vfs: str, published: Sequence[Ended] | None) -> dict[str, str]:
     root = vfs.rpartition(":")[2].strip("/")
     within = [folder.removeprefix(f"{root}/") if root else folder for folder in folders]
     return {f"dir{number}": folder for number, folder in enumerate(within)}
-
-
-def _kind(error: HTTPError) -> str:
-    # Its own words show the request's address, and an object's.
-    return type(error).__name__
