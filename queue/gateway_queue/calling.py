@@ -54,7 +54,7 @@ class Caller:
         self._limit = limit
 
     def get(self, path: str, *, key: str) -> object:
-        """Return what JSON is answered, None if it is none; *key* as with `post`. Raises NotTold."""
+        """Return what JSON is answered, None if it is none. *key*, and raises, as `post`."""
         return self._ask("GET", path, None, key)
 
     def post(self, path: str, body: object, *, key: str) -> object:
