@@ -136,6 +136,21 @@ class Layout:
             touched.append((posted, open_))
         return touched
 
+    def shown(self, posted: int, first: int, last: int) -> list[tuple[int, int]]:
+        """Return where in the file the bytes of parts *first* to *last* lie, as [begin, end).
+
+        Of a posted file; in ascending order. Where sizes are irregular, what is not known yet
+        is guessed.
+        """
+        table, spans = self._tables[posted], []
+        with _irregular:
+            begin, end = table.bounds(first)[0], table.bounds(last)[1]
+        for start, run in zip(self._starts, self._runs, strict=True):
+            low, high = max(begin, run.offset), min(end, run.offset + run.length)
+            if run.posted == posted and low < high:
+                spans.append((start + low - run.offset, start + high - run.offset))
+        return spans
+
     def article(self, posted: int, index: int) -> Part:
         """Return part *index* (from 0) of a posted file, to ask whether it is there.
 
