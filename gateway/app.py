@@ -86,6 +86,7 @@ class Gateway:
             stack.callback(database.close)
             library = Library(database)
             stack.callback(library.close)
+            library.finish_removals()
             self.leases = _lease_store(settings)
             stack.callback(self.leases.close)
             self.keeper = Keeper(

@@ -19,10 +19,10 @@ import sqlalchemy as sa
 from sqlalchemy.engine import Connection
 
 from gateway.errors import NotInLibrary
-from gateway.library import packing
+from gateway.library import downloaded, packing
 from gateway.library.database import Database
-from gateway.library.downloaded import remove_from_disk
 from gateway.library.entries import FileEntry, Folder, NewRelease, Release, Removed
+from gateway.library.last_reads import LastReads
 from gateway.library.offsets import LearnedOffsets
 from gateway.library.publishing import is_taken, publish
 from gateway.library.schema import disk_files, file_numbers, files, posted_files, releases
@@ -56,13 +56,15 @@ class Library:
     def __init__(self, database: Database) -> None:
         self._database = database
         self._offsets = LearnedOffsets(self._store_tables)
+        self._reads = LastReads(database)
         # One table for all who stream from a posted file: what one learns serves the others.
         self._lock = threading.Lock()
         self._tables: weakref.WeakValueDictionary[int, PartTable] = weakref.WeakValueDictionary()
 
     def close(self) -> None:
-        """Store the offsets that streams have learned last. Close it before its database."""
+        """Store what streams have taught last, and who read. Close it before its database."""
         self._offsets.close()
+        self._reads.close()
 
     # Publishing ----------------------------------------------------------------------------
 
@@ -90,7 +92,7 @@ class Library:
         """Remove the file or folder at *path* of *release*, or all of it; say what is gone.
 
         The links to it go too, and what was downloaded goes from the disk. Whoever streams from
-        it may go on to the end.
+        it may go on to the end. A crash leaves nothing half removed: see `finish_removals`.
         """
         folder, _, name = path.rpartition("/")
         conditions = [files.c.release_id == release.id]
@@ -102,22 +104,20 @@ class Library:
         total = sa.select(sa.func.count(), sa.func.coalesce(sa.func.sum(files.c.size), 0)).where(
             *conditions
         )
-        downloaded = (
-            sa.select(disk_files.c.path, files.c.folder)
-            .join(files, files.c.id == disk_files.c.file_id)
-            .where(*conditions)
-        )
         with self._database.begin() as tx:
             number, size = tx.execute(total).one()
-            on_disk = tx.execute(downloaded).all()
+            on_disk = downloaded.intend(tx, *conditions)
             if path:
                 tx.execute(sa.delete(files).where(*conditions))
             else:
                 tx.execute(sa.delete(releases).where(releases.c.id == release.id))
         # Once it is committed: a file that stays is waste, a row without its file a lie.
-        for row in on_disk:
-            remove_from_disk(Path(row.path), row.folder)
+        downloaded.carry_out(self._database, on_disk)
         return Removed(number, int(size))
+
+    def finish_removals(self) -> None:
+        """Remove from the disk what was to go when the program ended. Before downloads go on."""
+        downloaded.carry_out(self._database)
 
     # Looking up ----------------------------------------------------------------------------
 
@@ -268,6 +268,14 @@ class Library:
             return tx.scalar(sa.select(sa.literal(1)).where(below).limit(1)) is not None
 
     # Streaming -----------------------------------------------------------------------------
+
+    def note_read(self, file_id: str) -> None:
+        """Have it known that somebody reads a file now. Quick, never waits, never raises."""
+        self._reads.note(file_id)
+
+    def flush_reads(self) -> None:
+        """Write now who has read: for whoever is about to ask."""
+        self._reads.flush()
 
     def layout(self, file_id: str) -> FileLayout:
         """Return where the bytes of a file lie; what a stream learns in it is kept.

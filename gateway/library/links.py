@@ -3,11 +3,14 @@
 A row for each job's folder, for each folder within it, and for each link. A link names its file
 by the id, so it leads there wherever it is moved. Who removes or renames links changes these rows
 and nothing else: the release stays. When a release goes, or one of its files, so do the links.
+That the last link of a release was taken away is remembered, and when: where to is not known here,
+for who moves a link out of a mount copies its text and removes it.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+import time
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 
 import sqlalchemy as sa
@@ -16,7 +19,7 @@ from sqlalchemy.engine import Connection
 from gateway.errors import GatewayError
 from gateway.library.database import Database
 from gateway.library.entries import LinkKind, Release
-from gateway.library.schema import files, links
+from gateway.library.schema import files, left_links, links
 from gateway.nzb.media_types import media_type
 from gateway.nzb.names import numbered, safe_name, shortened, split_extension
 
@@ -66,8 +69,9 @@ class LinkEntry:
 class Links:
     """The links in *database*, for all threads."""
 
-    def __init__(self, database: Database) -> None:
+    def __init__(self, database: Database, *, clock: Callable[[], float] = time.time) -> None:
         self._database = database
+        self._clock = clock
 
     def categories(self) -> list[str]:
         """Return the categories that hold the folder of a job, in order of their names."""
@@ -115,6 +119,7 @@ class Links:
         """Remove *entry* and all that is in it. The release stays."""
         with self._database.begin() as tx:
             _remove(tx, entry)
+            _note_gone(tx, left_links.c.release_id == entry.release_id, self._clock())
 
     def rename(self, entry: LinkEntry, path: str) -> None:
         """Have *entry* lie at *path* in its category, in place of what lies there.
@@ -137,6 +142,7 @@ class Links:
             before = _at(tx, entry.category, folder, name)
             if before is not None and before.id != entry.id:
                 _remove(tx, before)
+                _note_gone(tx, left_links.c.release_id == before.release_id, self._clock())
             tx.execute(
                 sa.update(links).where(links.c.id == entry.id).values(folder=folder, name=name)
             )
@@ -176,11 +182,24 @@ def make_links(tx: Connection, release: Release, kind: LinkKind, created: float)
         for folder, name, file_id in _tree(release.name, found, kind)
     ]
     tx.execute(sa.insert(links), rows)
+    if made := sum(row["file_id"] is not None for row in rows):
+        tx.execute(sa.insert(left_links), {"release_id": release.id, "made": made})
 
 
-def remove_links(tx: Connection, release_ids: sa.Select[tuple[int]]) -> None:
-    """Remove the folders of the releases that *release_ids* selects, within *tx*."""
+def remove_links(tx: Connection, release_ids: sa.Select[tuple[int]], at: float) -> None:
+    """Remove the folders of the releases that *release_ids* selects, within *tx*; now is *at*."""
     tx.execute(sa.delete(links).where(links.c.release_id.in_(release_ids)))
+    _note_gone(tx, left_links.c.release_id.in_(release_ids), at)
+
+
+def _note_gone(tx: Connection, of: sa.ColumnElement[bool], at: float) -> None:
+    """Write down when the last link of releases was taken away, where it was."""
+    is_left = sa.exists().where(
+        links.c.release_id == left_links.c.release_id, links.c.file_id.is_not(None)
+    )
+    tx.execute(
+        sa.update(left_links).where(of, left_links.c.gone_at.is_(None), ~is_left).values(gone_at=at)
+    )
 
 
 def _tree(

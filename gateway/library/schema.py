@@ -28,7 +28,7 @@ from sqlalchemy import (
     text,
 )
 
-REVISION = "0006"
+REVISION = "0007"
 """The schema that this program works with: the newest of `migrations/versions`."""
 
 metadata = MetaData(
@@ -57,6 +57,7 @@ releases = Table(
     UniqueConstraint("category", "name"),
     sqlite_autoincrement=True,
 )
+Index("ix_releases_created", releases.c.created, releases.c.id)
 
 posted_files = Table(
     "posted_files",
@@ -94,6 +95,23 @@ disk_files = Table(
 )
 Index("ix_disk_files_path", disk_files.c.path)
 
+# Files of removed releases that are still to go from the disk: see `gateway.library.downloaded`.
+disk_removals = Table(
+    "disk_removals",
+    metadata,
+    Column("id", _RowId, primary_key=True),
+    Column("path", _Name, nullable=False),
+    Column("folder", _Name, nullable=False),  # of it within its release
+)
+
+# When a file was last read, to the hour; no row: never.
+last_reads = Table(
+    "last_reads",
+    metadata,
+    Column("file_id", Text, ForeignKey("files.id", ondelete="CASCADE"), primary_key=True),
+    Column("at", Float, nullable=False),
+)
+
 # Players that name a film by a number get this one. Never used again, as the id is not.
 file_numbers = Table(
     "file_numbers",
@@ -120,6 +138,15 @@ links = Table(
 )
 Index("ix_links_release_id", links.c.release_id)
 Index("ix_links_file_id", links.c.file_id)
+
+# How many links an import has left, and when the last one was taken away; no row: none were left.
+left_links = Table(
+    "left_links",
+    metadata,
+    Column("release_id", _RowId, ForeignKey("releases.id", ondelete="CASCADE"), primary_key=True),
+    Column("made", Integer, nullable=False),
+    Column("gone_at", Float),  # none: some are still there, or went with their files
+)
 
 # What checks of a file have found: see `gateway.library.health`. A row for every file.
 checks = Table(

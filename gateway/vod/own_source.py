@@ -37,6 +37,8 @@ class Catalogue(Protocol):
 
     def file_by_number(self, number: int) -> FileEntry | None: ...
 
+    def note_read(self, file_id: str) -> None: ...
+
     def layout(self, file_id: str) -> FileLayout: ...
 
 
@@ -87,6 +89,7 @@ class _LibrarySource:
         /,
     ) -> tuple[Reader, Entity]:
         layout = self._own.library.layout(self._entry.id)
+        self._own.library.note_read(self._entry.id)
         reader = _LibraryReader(self._own.streams.open(layout, stop=stop, name=self.words))
         use(reader)
         reader.stream.seek(start)

@@ -142,7 +142,7 @@ class Asked:
         states = before(State.DELETED) & HISTORY if state is None else {state} & HISTORY
         conditions = [jobs.c.state.in_(states), *conditions_of(Wanted(ids=ids, search=search))]
         with self.database.begin() as tx:
-            remove_links(tx, select(jobs.c.release_id).where(*conditions))
+            remove_links(tx, select(jobs.c.release_id).where(*conditions), self.clock())
             if archive:
                 changed = update(jobs).where(*conditions).values(archived=True)
                 gone = list(tx.scalars(changed.returning(jobs.c.nzo_id)))

@@ -18,8 +18,8 @@ from gateway.library.catalogue import Library
 from gateway.library.database import Database
 from gateway.library.entries import LinkKind, NewRelease, Release
 from gateway.library.links import LinkEntry, LinkRefused, Links, remove_links
+from gateway.library.schema import left_links, releases
 from gateway.library.schema import links as rows
-from gateway.library.schema import releases
 
 Publish = Callable[..., Release]
 MakeRelease = Callable[..., NewRelease]
@@ -128,7 +128,7 @@ def test_history_takes_the_folder_and_leaves_the_release(
 ) -> None:
     kept, gone = linked("a.mkv", name="Kept"), linked("b.mkv", "Subs/b.srt", name="Gone")
     with database.begin() as tx:
-        remove_links(tx, sa.select(releases.c.id).where(releases.c.id == gone.id))
+        remove_links(tx, sa.select(releases.c.id).where(releases.c.id == gone.id), 2.0)
     assert list(tree(links)) == ["Kept"]
     assert library.release("movies", "Gone") == gone
     assert library.release("movies", "Kept") == kept
@@ -255,3 +255,40 @@ def test_what_was_imported_before_there_were_links_gets_them(tmp_path: Path) -> 
         assert found == {"In the history": {"film.mkv.rclonelink": "file-1"}}
     finally:
         database.close()
+
+
+# When the last link of a release was taken away -------------------------------------------------
+
+
+def gone(database: Database, release: Release) -> tuple[int, float | None] | None:
+    query = sa.select(left_links.c.made, left_links.c.gone_at).where(
+        left_links.c.release_id == release.id
+    )
+    with database.read() as tx:
+        row = tx.execute(query).one_or_none()
+    return None if row is None else (row.made, row.gone_at)
+
+
+def test_it_is_known_when_the_last_link_was_taken_away(
+    database: Database, linked: Linked, library: Library
+) -> None:
+    now = [10.0]
+    links = Links(database, clock=lambda: now[0])
+    film, other = linked("a.mkv", "Subs/b.srt", name="Film"), linked("c.mkv", name="Other")
+    links.remove(entry(links, "Film/a.mkv.rclonelink"))
+    assert gone(database, film) == (2, None)
+    now[0] = 11.0
+    links.remove(entry(links, "Film/Subs/b.srt.rclonelink"))
+    now[0] = 12.0
+    links.remove(entry(links, "Film"))
+    assert gone(database, film) == (2, 11.0)
+    with database.begin() as tx:
+        remove_links(tx, sa.select(releases.c.id).where(releases.c.id == other.id), 13.0)
+    assert gone(database, other) == (1, 13.0)
+    library.remove_files(film)
+    assert gone(database, film) is None
+
+
+def test_a_release_without_links_has_none_to_lose(database: Database, linked: Linked) -> None:
+    assert gone(database, linked("film.mkv", kind=LinkKind.NONE)) is None
+    assert gone(database, linked("film.txt", name="Text", kind=LinkKind.STRM)) is None

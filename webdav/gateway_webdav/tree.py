@@ -118,6 +118,8 @@ class Catalogue(Protocol):
 
     def layout(self, file_id: str) -> FileLayout: ...
 
+    def note_read(self, file_id: str) -> None: ...
+
     def remove_files(self, release: Release, path: str = "") -> Removed: ...
 
 
@@ -222,6 +224,7 @@ class LibraryTree:
 
     def _open(self, entry: FileEntry, start: int, stop: int) -> Reader:
         layout = self._library.layout(entry.id)
+        self._library.note_read(entry.id)
         stream = self._streams.open(layout, stop=stop, name=f"{entry.release.name}/{entry.path}")
         try:
             stream.seek(start)

@@ -142,6 +142,9 @@ class NoLibrary:
     def file_by_number(self, number: int) -> FileEntry | None:
         return None
 
+    def note_read(self, file_id: str) -> None:
+        raise NotImplementedError
+
     def layout(self, file_id: str) -> FileLayout:
         raise NotImplementedError
 
