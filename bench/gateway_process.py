@@ -147,6 +147,15 @@ class GatewayProcess:
         """Return what SABnzbd's API answers."""
         return self._api(query)
 
+    def own(self, path: str, body: Any = None) -> dict[str, Any]:
+        """Return what the gateway's own API answers; *body* is posted."""
+        headers = {"X-Api-Key": API_KEY, "Content-Type": "application/json"}
+        posted = None if body is None else json.dumps(body).encode()
+        answer: dict[str, Any] = json.loads(
+            self._request(f"/api/gateway{path}", body=posted, headers=headers)
+        )
+        return answer
+
     def read(self, path: str, count: int) -> bytes:
         """Return the first bytes of a file."""
         return self._request(path, headers={"Range": f"bytes=0-{count - 1}", **self._basic()})
