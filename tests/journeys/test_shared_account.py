@@ -105,7 +105,7 @@ class Account:
         return sorted(Counter(slot.rpartition(":")[0] for slot in slots).values())
 
 
-def eventually(is_so: Callable[[], bool], told: Callable[[], object], within_s: float = 10) -> None:
+def eventually(is_so: Callable[[], bool], told: Callable[[], object], within_s: float = 20) -> None:
     """Wait until *is_so*; processes ring no bell for us, so they are asked again and again."""
     deadline = time.monotonic() + within_s
     while not is_so():
@@ -174,7 +174,7 @@ def test_two_gateways_share_an_account_fairly_through_a_flush_and_a_sudden_death
     with Redis.from_url(redis_server.url) as redis:
         redis.flushall()
     eventually(lambda: account.held() == [CAP // 2, CAP // 2], account.held)
-    assert account.live() == [CAP // 2, CAP // 2]
+    eventually(lambda: account.live() == [CAP // 2, CAP // 2], account.live)
 
     # A viewer leaves, and what that gateway does not want any more is the other's.
     first.stop()
@@ -184,7 +184,10 @@ def test_two_gateways_share_an_account_fairly_through_a_flush_and_a_sudden_death
 
     # A gateway dies: its slots are free within the ttl of their leases.
     one.process.kill()
-    eventually(lambda: len(account.held()) == 1, account.held, TTL_S + 1)
+    one.process.wait(10)
+    left = [ref.expires_in_s for session in account.store.census() for ref in session.refs]
+    assert max(left) <= TTL_S
+    eventually(lambda: len(account.held()) == 1, account.held)
     eventually(lambda: account.provider(other)["live"] == CAP, lambda: account.provider(other))
     with pytest.raises(ConnectionError):
         first.stop()

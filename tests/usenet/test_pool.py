@@ -183,9 +183,9 @@ def test_a_slow_line_is_not_a_silent_one(
 ) -> None:
     monkeypatch.setattr(reactor, "TICK_S", 0.02)
     big = make_post("big.bin", bytes(400_000), part_size=400_000)
-    with NewsServer(shape=Shape(rate_per_connection=400_000)) as server:
+    with NewsServer(shape=Shape(rate_per_connection=200_000)) as server:
         server.add(big)
-        client = make_client(to(server, connections=1), stall_s=0.3)
+        client = make_client(to(server, connections=1), stall_s=1.0)
         part = Part((big.message_ids[0],))
         assert len(client.source.request(part, reservation=WATCHING).result(10).data) == 400_000
         assert server.counts.total_connections == 1

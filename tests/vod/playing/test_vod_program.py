@@ -55,4 +55,4 @@ def test_a_film_plays_and_the_operator_sees_it(tmp_path: Path, provider: XtreamS
             urllib.request.urlopen(film.replace("her-", "his-"))
         refused.value.close()
         assert refused.value.code == 401
-    assert provider.counts("upstream-bob").open == 0
+    provider.wait_for(lambda server: not server.counts("upstream-bob").open)
