@@ -215,7 +215,7 @@ def doors_over() -> Iterator[MakeDoors]:
                 streams or cast("StreamOpener", None),
                 grace_s=grace_s,
                 acquire_wait_s=acquire_wait_s,
-                patience=patience or Patience(2.0, 2.0, 2.0),
+                patience=patience or Patience(20.0, 20.0, 20.0),
                 evidence=evidence or Evidence(0.1, 0.4, 0.02),
                 **more,
             )

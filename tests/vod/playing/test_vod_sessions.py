@@ -211,7 +211,8 @@ def test_a_paused_viewer_gives_the_slot_back_and_goes_on_byte_for_byte(
     other.reset()
     until(lambda: doors.count("profile:bob") == 0)
     assert paused.read() == content.read(1007)
-    assert doors.events("resumed") == 1
+    # Once, or more often where this client waits for its processor as if it paused.
+    assert doors.events("resumed") == doors.events("suspended") >= 1
     assert films.counts(ACCOUNT).offences == 0
 
 

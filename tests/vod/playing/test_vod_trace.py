@@ -97,7 +97,7 @@ def test_in_grace_the_session_keeps_its_slot_and_another_waits_for_it(
     doors_over: MakeDoors,
     until: Until,
 ) -> None:
-    doors = doors_over(memory_store, [profile_of()], grace_s=0.3, acquire_wait_s=2)
+    doors = doors_over(memory_store, [profile_of()], grace_s=1, acquire_wait_s=20)
     counts = trace(doors, film, lambda: until(lambda: not doors.vod.sessions))
     counts.append(doors.count("profile:bob"))
     other = doors.ask(FILM, "0-", "User-Agent: another")
