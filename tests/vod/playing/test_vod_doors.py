@@ -5,7 +5,7 @@ from __future__ import annotations
 import http.client
 import logging
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, cast
 
 import pytest
@@ -177,6 +177,7 @@ class Shelf:
 
     data: bytes
     closed: int = 0
+    read: list[str] = field(default_factory=list)
 
     def file_by_number(self, number: int) -> FileEntry | None:
         release = Release(1, "movies", "A Film (2001)", 1_700_000_000.0)
@@ -185,6 +186,9 @@ class Shelf:
 
     def layout(self, file_id: str) -> Any:
         return self.data
+
+    def note_read(self, file_id: str) -> None:
+        self.read.append(file_id)
 
     def open(self, layout: Any, *, stop: int | None = None, name: str = "") -> Any:
         return ShelfStream(self, memoryview(cast("bytes", layout))[:stop])
@@ -230,3 +234,4 @@ def test_a_file_of_the_library_plays_by_the_same_door_and_takes_no_account(
     assert player.read() == shelf.data[1005:]
     until(lambda: memory_store.pools() == [])
     assert shelf.closed == 1
+    assert shelf.read == ["id"], "a HEAD reads nothing"
