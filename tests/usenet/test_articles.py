@@ -274,7 +274,7 @@ def test_a_provider_that_falls_silent_is_left_after_the_stall_time(
     server.add(post)
     spare.add(post)
     server.fail(Fault.STALL, after=3_000)
-    client = make_client(to(server, "a"), to(spare, "b"), stall_s=0.2)
+    client = make_client(to(server, "a"), to(spare, "b"), stall_s=0.5)
     assert get(client.source, parts(post)[0]).provider == "b"
 
 

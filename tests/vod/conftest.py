@@ -134,9 +134,17 @@ def clock() -> Clock:
 
 
 @pytest.fixture
-def catalogue(profile_of: MakeProfile, library: Library, clock: Clock) -> Iterator[Catalogue]:
+def read_s(request: pytest.FixtureRequest) -> float:
+    """How long the provider may say nothing. To be overridden by a parameter."""
+    return getattr(request, "param", 20.0)
+
+
+@pytest.fixture
+def catalogue(
+    profile_of: MakeProfile, library: Library, clock: Clock, read_s: float
+) -> Iterator[Catalogue]:
     """What the provider's two accounts and the library have."""
-    panel = Panel([profile_of("upstream-bob"), profile_of("upstream-ann")], read_s=0.3)
+    panel = Panel([profile_of("upstream-bob"), profile_of("upstream-ann")], read_s=read_s)
     yield Catalogue(panel, library, clock=clock)
     panel.close()
 

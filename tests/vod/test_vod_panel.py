@@ -60,7 +60,7 @@ def test_items_are_read_in_bounded_memory() -> None:
 
 @pytest.fixture
 def panel(profile_of: Callable[..., Profile]) -> Iterator[Panel]:
-    one = Panel([profile_of()], read_s=0.3, answer_s=5.0, max_body=4 << 20)
+    one = Panel([profile_of()], read_s=1.0, answer_s=20.0, max_body=4 << 20)
     yield one
     one.close()
 

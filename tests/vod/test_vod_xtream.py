@@ -188,16 +188,17 @@ def test_no_answer_holds_the_providers_address_or_login(doors: Any, full: Xtream
 
 
 @pytest.mark.parametrize(
-    ("trouble", "how"),
+    ("trouble", "how", "read_s"),
     [
-        (Trouble.REFUSE, {"status": 500}),
-        (Trouble.ANSWER, {"body": b"<html>"}),
-        (Trouble.ANSWER, {"body": b"{}"}),
-        (Trouble.ANSWER, {"body": b'[1, null, "x", [], {"stream_id": {}}]'}),
-        (Trouble.ANSWER, {"body": b'{"user_info": {"auth": 0}}'}),
-        (Trouble.SILENCE, {}),
-        (Trouble.CUT, {"after": 1}),
+        (Trouble.REFUSE, {"status": 500}, 20),
+        (Trouble.ANSWER, {"body": b"<html>"}, 20),
+        (Trouble.ANSWER, {"body": b"{}"}, 20),
+        (Trouble.ANSWER, {"body": b'[1, null, "x", [], {"stream_id": {}}]'}, 20),
+        (Trouble.ANSWER, {"body": b'{"user_info": {"auth": 0}}'}, 20),
+        (Trouble.SILENCE, {}, 0.3),
+        (Trouble.CUT, {"after": 1}, 20),
     ],
+    indirect=["read_s"],
 )
 def test_whatever_the_provider_does_the_answer_is_clean(
     doors: Any, full: XtreamServer, trouble: Trouble, how: dict[str, Any]

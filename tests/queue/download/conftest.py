@@ -173,7 +173,7 @@ def processor(
     """Two workers that have not been started, and download what a category wants on the disk."""
     processor = Processor(store, importer, 2, downloads=downloads, clock=clock)
     yield processor
-    assert processor.stop(timeout_s=10)
+    assert processor.stop(timeout_s=20)
 
 
 @pytest.fixture

@@ -418,11 +418,11 @@ def test_the_main_file_is_called_as_the_job_where_its_own_name_is_disguised(
 def _until(holds: Callable[[], object]) -> None:
     """Wait for something that nobody tells of."""
     tick = threading.Event()
-    for _ in range(1_000):
+    for _ in range(2_000):
         if holds():
             return
         tick.wait(0.01)
-    raise AssertionError("it did not happen within 10 s")
+    raise AssertionError("it did not happen within 20 s")
 
 
 def test_nothing_that_a_poster_calls_a_file_leads_out_of_its_folder(
