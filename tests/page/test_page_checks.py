@@ -68,7 +68,7 @@ def worker(library: Library, records: CheckRecords) -> Iterator[HealthWorker]:
         examiner = Examiner(nobody.source, providers=0)
         worker = HealthWorker(examiner, library, records, interval_s=3600, clock=lambda: 50.0)
         yield worker
-        assert worker.stop()
+        assert worker.stop(20)
 
 
 @pytest.fixture

@@ -313,7 +313,7 @@ def grabber(
 ) -> Iterator[Grabber]:
     grabber = Grabber(Grabs(store), fetcher, processor.wake, clock=clock)
     yield grabber
-    assert grabber.stop()
+    assert grabber.stop(20)
 
 
 @pytest.fixture
@@ -436,4 +436,4 @@ def test_what_was_to_be_fetched_is_so_after_a_restart(
     later = Grabber(Grabs(JobStore(store.database)), fetcher, lambda: None)
     later.start()
     wait_until(lambda: find(nzo_id).state is State.QUEUED)
-    assert later.stop()
+    assert later.stop(20)

@@ -52,7 +52,7 @@ def soon() -> list[str]:
 def holes(records: CheckRecords, clock: Callable[[], float], soon: list[str]) -> Iterator[MetHoles]:
     holes = MetHoles(records, soon.append, clock=clock)
     yield holes
-    assert holes.stop()
+    assert holes.stop(20)
 
 
 def test_a_hole_that_a_reader_meets_is_written_down_at_once_and_the_file_is_checked_soon(
@@ -79,7 +79,7 @@ def test_a_hole_that_a_reader_meets_is_written_down_at_once_and_the_file_is_chec
     words = "1 missing (segment 13), as a reader has found: not checked since"
     assert now.in_words() == words
     assert said == [f"WARNING [Health] DEGRADED 'movies/Film/film.mkv': {words}"]
-    assert holes.stop()
+    assert holes.stop(20)
     assert soon == [file.id]
 
 
@@ -92,7 +92,7 @@ def test_what_is_met_again_and_again_is_written_once(
         for part in (3, 4):
             holes.found(file.id, 0, part)
     holes.start()
-    assert holes.stop()
+    assert holes.stop(20)
     assert known().holes == (Hole(0, 3, 4),)
     assert soon == [file.id]
 
@@ -110,7 +110,7 @@ def test_a_hole_that_is_known_is_no_reason_to_check_again(
     holes.found(before.file.id, 0, 4)
     holes.found("of no file", 0, 0)
     holes.start()
-    assert holes.stop()
+    assert holes.stop(20)
     assert known() == before
     assert soon == []
 
@@ -169,7 +169,7 @@ def test_readers_do_not_wait_for_a_database_that_does(
     monkeypatch.undo()
     assert said == ["ERROR [Health] cannot write down what a reader has met: the disk is full"]
     assert not known().holes
-    assert holes.stop()
+    assert holes.stop(20)
 
 
 def test_what_a_reader_meets_while_the_file_is_checked_is_not_wiped_out_by_that_check(

@@ -123,7 +123,7 @@ def test_an_item_that_rests_is_taken_up_when_its_time_has_come(
     processor = Processor(later, importer, 1, clock=clock)
     processor.start()
     wait_until(lambda: later.history().items)
-    assert processor.stop()
+    assert processor.stop(20)
     assert later.history().items[0].id == item.id
 
 
@@ -209,14 +209,14 @@ def test_stopping_puts_back_what_is_worked_on_and_does_not_wait_for_a_provider(
 ) -> None:
     both = work_on_two(queue, processor, server, post, store, wait_until)
 
-    assert processor.stop()
+    assert processor.stop(20)
     for nzo_id in both:
         assert (find(nzo_id).state, find(nzo_id).attempts) == (State.QUEUED, 0)
 
 
 def test_a_processor_that_never_started_stops(processor: Processor) -> None:
-    assert processor.stop()
-    assert processor.stop()
+    assert processor.stop(20)
+    assert processor.stop(20)
 
 
 def test_a_full_disk_costs_an_item_nothing_but_time(
@@ -251,7 +251,7 @@ def test_a_full_disk_costs_an_item_nothing_but_time(
     store.add(post.nzb, name="Job", filename="Job.nzb", category="movies")
     processor.start()
     wait_until(lambda: store.queue().items[0].note)
-    assert processor.stop()
+    assert processor.stop(20)
 
     (item,) = store.queue().items
     assert (item.state, item.note) == (State.QUEUED, "the disk is full")
@@ -325,5 +325,5 @@ def test_nothing_is_told_to_the_log_while_nothing_happens(
     caplog.set_level(logging.INFO)
     processor.start()
     processor.wake()
-    assert processor.stop()
+    assert processor.stop(20)
     assert not [record for record in caplog.records if record.name == module.__name__]

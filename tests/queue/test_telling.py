@@ -258,7 +258,7 @@ def test_a_worker_tells_of_what_is_completed_and_of_what_failed(
             jobs.add(post.nzb, filename=f"Film.{number}.nzb", category="movies")
         ended = [heard.get(timeout=20) for _ in range(2)]
     finally:
-        assert processor.stop(10)
+        assert processor.stop(20)
     assert [(item.name, item.state) for item in ended] == [
         ("Film.0", State.COMPLETED),
         ("Film.1", State.FAILED),
