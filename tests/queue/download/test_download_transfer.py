@@ -148,6 +148,11 @@ def test_it_lets_go_at_once_and_what_came_stays(
 
     in_thread(fetch)
     server.wait_for(lambda counts: counts.stalled)
+    tick = threading.Event()
+    for _ in range(2_000):  # what the server has sent is written a moment later
+        if fetching.meter.progress().speed:
+            break
+        tick.wait(0.01)
     ticket.cancel()
     assert ended.wait(20), "without waiting for the provider"
     server.heal()
