@@ -279,7 +279,7 @@ def test_thirty_viewers_who_hang_up_at_once_leave_nothing_behind(
     ):
         with ThreadPoolExecutor(30) as viewers:
             list(viewers.map(hang_up, [running] * 30))
-        wait_until(running, lambda: not served(running), timeout_s=10)
+        wait_until(running, lambda: not served(running))
         after = bodies(server, *parts)
 
         # Every permit is there, and every connection: as many articles as there are of them are
