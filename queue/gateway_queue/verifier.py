@@ -6,6 +6,7 @@ verdict; unknown never is.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import islice
@@ -49,6 +50,19 @@ def sample(articles: int, *, most: int | None = None) -> list[int]:
     if count < 2:
         return list(range(count))
     return [index * (articles - 1) // (count - 1) for index in range(count)]
+
+
+def exceeds(share: float, missing: int, asked: int, total: int) -> bool:
+    """Say whether more than this *share* of *total* articles is missing, as far as a sample tells.
+
+    *missing* of the *asked* were: by chance, it would be more than three standard deviations off.
+    Where the share is nothing, one that is missing is enough.
+    """
+    if not missing or share <= 0:
+        return missing > 0
+    found = missing / asked
+    variance = found * (1 - found) / asked * (1 - asked / total)
+    return found - 3 * math.sqrt(max(0.0, variance)) > share
 
 
 class Verifier:

@@ -1,4 +1,7 @@
-"""Downloads by a gateway that really runs, and is killed while it does."""
+"""Downloads by a gateway that really runs, and is killed while it does.
+
+DOWNLOAD_KILLS sets how often; each kill comes at a moment left to chance, seeded by DOWNLOAD_SEED.
+"""
 
 from __future__ import annotations
 
@@ -16,7 +19,7 @@ from gateway_process import GatewayProcess, environment, provider_settings, runn
 
 from gateway.demo import NewsServer, Post, Shape, make_posts
 
-KILLS = int(os.environ.get("GATEWAY_TEST_KILLS", "10"))
+KILLS = int(os.environ.get("DOWNLOAD_KILLS", "10"))
 CONNECTIONS = 8
 # What may be on its way at once: see `gateway_queue.download.transfer`.
 WINDOW = 2 * CONNECTIONS
@@ -57,7 +60,7 @@ def split_post(film: bytes, tmp_path_factory: pytest.TempPathFactory) -> Post:
 def test_a_download_that_is_killed_at_any_moment_is_gone_on_with(
     split_post: Post, film: bytes, tmp_path: Path
 ) -> None:
-    rng = random.Random(os.environ.get("GATEWAY_TEST_SEED", "8"))
+    rng = random.Random(os.environ.get("DOWNLOAD_SEED", "8"))
     data = [mid for file in split_post.files[:4] for mid in file.message_ids]
     complete = tmp_path / "data" / "complete" / "movies" / "Some.Film.2026"
     kills = 0

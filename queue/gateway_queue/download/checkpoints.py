@@ -19,13 +19,14 @@ class Checkpoints:
     """Syncs *files* while the worker goes on writing, and says in *journal* what is safe.
 
     The bytes come first, the line that vouches for them second. To be left as a context manager:
-    without an error in the block, all is on the disk by then.
+    without an error in the block, all is on the disk by then: what the journal had to have read
+    back too, which its next line `synced` is to vouch for.
     """
 
     def __init__(self, files: PartialFiles, journal: Journal) -> None:
         self._files = files
         self._journal = journal
-        self._dirty: set[int] = set()
+        self._dirty = set(journal.unsynced)
         self._bytes = 0
         self._since = time.monotonic()
         self._syncing: Future[None] | None = None
@@ -66,6 +67,7 @@ class Checkpoints:
     def _begin(self) -> None:
         dirty, self._dirty = self._dirty, set()
         self._bytes, self._since = 0, time.monotonic()
+        self._journal.unsynced -= dirty
         self._lines = self._journal.lines
         self._syncing = self._thread.submit(self._files.sync, dirty)
 

@@ -90,11 +90,19 @@ class PartialFiles:
                 length -= len(read)
         return None if length else crc
 
+    def remove(self, number: int) -> None:
+        """Remove what was written to a file. Raises StorageError."""
+        fd = self._open.pop(number, None)
+        if fd is not None:
+            os.close(fd)
+        with translated(self.path(number)):
+            self.path(number).unlink(missing_ok=True)
+
     def sync(self, numbers: Collection[int]) -> None:
         """Have what was written to these files on the disk; their names too."""
         for number in numbers:
             path = self.path(number)
-            with translated(path):
+            with translated(path), suppress(FileNotFoundError):  # it was removed
                 # A descriptor of its own: it tells of all that went wrong, and may take its time.
                 fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
                 try:

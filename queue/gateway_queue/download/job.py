@@ -20,11 +20,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Protocol, Self
 
-from gateway.errors import (
-    ImportFailed,
-    IncompletePost,
-    StorageFull,
-)
+from gateway.errors import ArticleDamaged, ImportFailed, IncompletePost, StorageFull
 from gateway.streams.source import Articles
 from gateway.usenet.articles import Verdict
 from gateway_queue.analysis import part_of
@@ -32,23 +28,21 @@ from gateway_queue.contents import Kind, kind_of
 from gateway_queue.download.disk import PartialFiles, free_bytes, sync_folder, translated
 from gateway_queue.download.journal import Journal, Span
 from gateway_queue.download.meter import Meter
-from gateway_queue.download.post import Par2File, PostFiles, smallest_of_sets
+from gateway_queue.download.par2_fetching import Par2Fetching
+from gateway_queue.download.post import PostFiles, smallest_of_sets
 from gateway_queue.download.transfer import RESERVE, Transfer
 from gateway_queue.download.wholeness import Wholeness
 from gateway_queue.item import Item
 from gateway_queue.ticket import Ticket
+from gateway_queue.unpacking.placing import sync
 from gateway_queue.unpacking.quick import Piece
 from gateway_queue.unpacking.repair import repair
-from gateway_queue.unpacking.volumes import RecoveryVolume, blocks_of, choose
-from gateway_queue.verifier import sample
+from gateway_queue.verifier import exceeds, sample
 
 log = logging.getLogger(__name__)
 
 _STATS = 1000  # articles asked for between two looks at the ticket
 _STAT_S = 60.0
-# A sample says that a post is beyond repair if it lacks so many times what par2 could replace.
-_BEYOND = 2.0
-
 
 UNPACKED = "unpacked"
 
@@ -118,6 +112,9 @@ class Job:
             patience_s=patience_s,
             reserve=reserve,
         )
+        self._par2 = Par2Fetching(
+            self._posted, self._transfer, meter, item.name, self._put_in_place
+        )
         self._wholeness = Wholeness(self._posted, self.journal, self._transfer.damaged, self._whom)
 
     def __enter__(self) -> Self:
@@ -146,13 +143,19 @@ class Job:
     def analyse(self, ticket: Ticket) -> None:
         """Find out what the files of the post are, by the first article of each.
 
-        Raises IncompletePost where none is left, as `Transfer.fetch` does, and ImportFailed.
+        Raises IncompletePost or ArticleDamaged where none is left, as `Transfer.fetch` does, and
+        ImportFailed.
         """
         if "downloaded" in self.journal.reached:
             return
         openings = self._posted.openings()
         self._transfer.fetch(openings, ticket)
         if openings and not any(self.journal.posted(one.number).spans for one in openings):
+            if self._transfer.damaged:
+                raise ArticleDamaged(
+                    f"the first articles of all {len(openings):,} files are damaged or missing "
+                    f"from {self._whom}"
+                )
             raise IncompletePost(
                 f"the first articles of all {len(openings):,} files are missing from {self._whom}"
             )
@@ -184,7 +187,7 @@ class Job:
             f"{missing:,} of {len(asked):,} articles checked (of {total:,}) are missing "
             f"from {self._whom}"
         )
-        if missing and missing >= max(1, _BEYOND * blocks * len(asked)):
+        if exceeds(blocks, missing, len(asked), total):
             raise IncompletePost(words if not par2s else f"{words}, more than par2 can replace")
         if gaps and not par2s:
             raise IncompletePost(f"{gaps:,} of {total:,} articles are not listed in the NZB")
@@ -198,16 +201,14 @@ class Job:
         """
         if "downloaded" not in self.journal.reached:
             data, par2s = self._posted.split()
-            numbers = [*smallest_of_sets(par2s), *data]
-            done, total, missing = self._posted.weight(numbers)
+            done, total, missing = self._posted.weight([*smallest_of_sets(par2s), *data])
             self.meter.aim(done, total, missing)
             self._check_room(total - done, data)
-            self._transfer.fetch(
-                [one for number in numbers for one in self._posted.parts(number)], ticket
-            )
+            told = self._par2.tell(par2s, ticket)
+            self._par2.fetch(data, ticket)
             if not par2s:
                 self._wholeness.check(data)
-            self._posted.safe_names(numbers)
+            self._posted.safe_names([*told, *data])
             self.journal.reach("downloaded")
         named = [int(number) for number in self.journal.reached["names"]]
         self.meter.aim(*self._posted.weight(named))
@@ -228,7 +229,7 @@ class Job:
         fetched: set[int] = {int(number) for number in self.journal.reached["names"]}
 
         def fetch_more(set_id: bytes, blocks: int) -> int:
-            return self._fetch_volumes(par2s, fetched, set_id, blocks, ticket)
+            return self._par2.more(par2s, fetched, set_id, blocks, ticket)
 
         done = repair(
             self._post,
@@ -239,6 +240,8 @@ class Job:
         for words in done.ignored:
             log.warning("[Queue] '%s': par2 set left aside: %s", self.item.name, words)
         self._wholeness.check_repaired(self._post, names, done)
+        with translated(self._post):
+            sync(self._post)
         self.journal.reach("repaired")
 
     def unpack(self, ticket: Ticket) -> None:
@@ -260,48 +263,11 @@ class Job:
         )
         if not found:
             raise ImportFailed("the archives of the post hold no files")
+        with translated(self.unpacked):
+            sync(self.unpacked)
         self.journal.reach("unpacked")
 
     # What they need --------------------------------------------------------------------------
-
-    def _fetch_volumes(
-        self,
-        par2s: Sequence[Par2File],
-        fetched: set[int],
-        set_id: bytes,
-        blocks: int,
-        ticket: Ticket,
-    ) -> int:
-        """Fetch par2 files of a set with so many *blocks*, if there are; return how many came."""
-        stems = {one.stem for one in par2s if one.set_id == set_id}
-        left = [one for one in par2s if one.number not in fetched]
-        own = [
-            one for one in left if one.set_id == set_id or (not one.set_id and one.stem in stems)
-        ]
-        candidates = own or [one for one in left if not one.set_id]
-        volumes = [
-            # Where no name tells, each is worth a try, the smallest first.
-            RecoveryVolume(one.number, blocks_of(one.name, one.size, 0) or 1, one.size)
-            for one in candidates
-        ]
-        chosen = choose(volumes, blocks)
-        if not chosen:
-            return 0
-        numbers = [one.key for one in chosen]
-        self.meter.aim(*self._posted.weight([*fetched, *numbers]))
-        self._transfer.fetch(
-            [one for number in numbers for one in self._posted.parts(number)], ticket
-        )
-        self._posted.safe_names(numbers)
-        self._put_in_place(numbers)
-        fetched.update(numbers)
-        log.info(
-            "[Queue] '%s': fetched %d par2 files for %d blocks",
-            self.item.name,
-            len(numbers),
-            blocks,
-        )
-        return sum(one.blocks for one in chosen)
 
     def _pieces(self, names: Mapping[int, str]) -> dict[str, list[Piece]]:
         return {

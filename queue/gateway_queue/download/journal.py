@@ -45,12 +45,16 @@ class Posted:
     """What is known of a posted file: *name* and *size* as its articles state them.
 
     *spans* are the parts (from 0) that were written, *absent* those that every provider lacks.
+    Of some of what was written it is known that the article bore another name (*names*), or
+    that it stated no checksum (*unsummed*).
     """
 
     name: str = ""
     size: int | None = None
     spans: dict[int, Span] = field(default_factory=dict)
     absent: set[int] = field(default_factory=set)
+    names: dict[int, str] = field(default_factory=dict)
+    unsummed: set[int] = field(default_factory=set)
 
 
 # Says whether the bytes of a span of the posted file of that number are on the disk.
@@ -69,6 +73,7 @@ class Journal:
         self.files: dict[int, Posted] = {}
         self.reached: dict[str, Any] = {}
         self.read_back = 0  # bytes that were held against their checksums
+        self.unsynced: set[int] = set()  # files of which some were: nobody has synced these bytes
         self._size = 0
         self._lines = 0
         with translated(path):
@@ -96,6 +101,18 @@ class Journal:
     def written(self, number: int, part: int, span: Span) -> None:
         """Write down that the bytes of *part* (from 0) have been written."""
         self._append(["part", number, part, *span])
+
+    def odd(self, number: int, part: int, name: str, *, summed: bool) -> None:
+        """Write down of *part* that its article has another *name*, or no checksum."""
+        self._append(["odd", number, part, name, summed])
+
+    def lost(self, number: int, part: int) -> None:
+        """Write down that *part* is not to be counted on, whatever was written."""
+        self._append(["lost", number, part])
+
+    def anew(self, number: int) -> None:
+        """Write down that what is there of a file is not of it, and what it states neither."""
+        self._append(["anew", number])
 
     def lacks(self, number: int, part: int) -> None:
         """Write down that every provider lacks *part*."""
@@ -157,11 +174,13 @@ class Journal:
                 _, number, part, *fields = entry
                 span = Span(*fields)
                 self.read_back += span.length
-                if not read_back(number, span):
+                if read_back(number, span):
+                    self.unsynced.add(number)
+                else:
                     lost.append((number, part))
         for number, part in lost:
             # Said, since a later `synced` would vouch for the line that it takes back.
-            self._append(["lost", number, part])
+            self.lost(number, part)
 
     def _take(self, entry: list[Any]) -> None:
         match entry:
@@ -173,7 +192,18 @@ class Journal:
                 posted.absent.discard(part)
                 posted.spans[part] = Span(*span)
             case ["lost", number, part]:
-                self.posted(number).spans.pop(part, None)
+                posted = self.posted(number)
+                posted.spans.pop(part, None)
+                posted.names.pop(part, None)
+                posted.unsummed.discard(part)
+            case ["odd", number, part, name, summed]:
+                posted = self.posted(number)
+                if name:
+                    posted.names[part] = name
+                if not summed:
+                    posted.unsummed.add(part)
+            case ["anew", number]:
+                self.files[number] = Posted(absent=self.posted(number).absent)
             case ["absent", number, part]:
                 self.posted(number).absent.add(part)
             case ["reached", step, value]:

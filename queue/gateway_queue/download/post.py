@@ -13,6 +13,7 @@ from gateway.nzb.names import is_obfuscated, numbered, safe_name, subject_name
 from gateway_queue.contents import Kind, kind_of
 from gateway_queue.download.disk import PartialFiles
 from gateway_queue.download.journal import Journal, Posted
+from gateway_queue.download.scrutiny import doubted
 from gateway_queue.download.transfer import Wanted
 from gateway_queue.just_read import just_read
 
@@ -120,6 +121,10 @@ class PostFiles:
                 return False
             reached = span.end
         return known.size is not None and reached == known.size
+
+    def doubted(self, number: int) -> set[int]:
+        """Return the parts of a file that are on the disk, and in doubt unless par2 proves them."""
+        return doubted(self._journal.files, number)
 
     def safe_names(self, numbers: Sequence[int]) -> dict[int, str]:
         """Return a name for each of these files: safe, and no two alike in any case of letters.

@@ -2,7 +2,7 @@
 
 The worker asks for as many articles at a time as keep all connections busy, within a bound of
 bytes, and writes what comes; beside it, all is put on the disk for certain (`Checkpoints`). What
-an article says of itself is held against the others of its file before it is written.
+an article says of itself is held against the others of its file before it is written (`Scrutiny`).
 
 sabctools could decode straight to a file, and save a copy. But then an article would be in the
 file before anything is known of it, at an offset that it states itself, and a viewer who wants the
@@ -30,13 +30,13 @@ from gateway.errors import (
 )
 from gateway.nzb.document import NzbFile
 from gateway.nzb.extents import Part
-from gateway.nzb.names import subject_name
 from gateway.streams.source import Articles, Pending
 from gateway.usenet.articles import Body
 from gateway_queue.download.checkpoints import Checkpoints
 from gateway_queue.download.disk import PartialFiles, free_bytes
-from gateway_queue.download.journal import Journal, Posted, Span
+from gateway_queue.download.journal import Journal, Span
 from gateway_queue.download.meter import Meter
+from gateway_queue.download.scrutiny import Scrutiny, Unfit
 from gateway_queue.item import LetGo
 from gateway_queue.ticket import Ticket
 
@@ -49,8 +49,6 @@ _TRIES = 3
 # A room that a download leaves on the disk for others: the database, above all.
 RESERVE = 256 << 20
 _LOOK_S = 1.0
-# sabctools refuses larger parts; a size beyond is a lie that would be a file of that size.
-_LARGEST_PART = 10 << 20
 
 
 class Wanted(NamedTuple):
@@ -62,11 +60,16 @@ class Wanted(NamedTuple):
 
 @dataclass(slots=True)
 class Asked:
-    """An article to be asked for: its size as the NZB has it, and how often that was in vain."""
+    """An article to be asked for: its size as the NZB has it, and how often that was in vain.
+
+    *exactly*: it came once and was not what belongs there, so that another provider is to be asked
+    if one gives the same again.
+    """
 
     wanted: Wanted
     weight: int
     tries: int = 0
+    exactly: bool = False
 
 
 class Transfer:
@@ -96,6 +99,7 @@ class Transfer:
         self._connections = connections
         self._patience_s = patience_s
         self._reserve = reserve
+        self._scrutiny = Scrutiny(self._posted, journal)
         self.damaged: set[tuple[int, int]] = set()
         self._looked = 0.0
 
@@ -124,16 +128,20 @@ class Transfer:
                 self._ask(waiting.popleft(), under_way)
             asked, fetch = under_way.next()
             try:
-                self._take(asked, fetch.result(0), checkpoints)
+                waiting.extend(self._take(asked, fetch.result(0), checkpoints))
                 silent = 0
             except ArticleMissing:
                 self._journal.lacks(asked.wanted.number, self._part(asked.wanted))
                 self._meter.lack(asked.weight)
                 silent = 0
-            except ArticleDamaged:
+            except ArticleDamaged as exc:
+                silent = 0
+                if isinstance(exc, Unfit) and not asked.exactly:
+                    asked.exactly = True
+                    waiting.append(asked)
+                    continue
                 self.damaged.add((asked.wanted.number, self._part(asked.wanted)))
                 self._meter.lack(asked.weight)
-                silent = 0
             except StorageError:
                 raise
             except GatewayError as exc:
@@ -147,28 +155,47 @@ class Transfer:
         number = asked.wanted.number
         file = self._posted[number]
         segment = file.segments[asked.wanted.segment]
+        begin, end = (
+            self._scrutiny.place(number, segment.number - 1) if asked.exactly else None
+        ) or (None, None)
         part = Part(
             (segment.message_id, *segment.alternates),
             segment.number,
             file.parts,
-            size=self._journal.posted(number).size,
+            begin,
+            end,
+            self._scrutiny.size(number),
         )
         under_way.add(asked, self._source.request(part, demand=False))
 
-    def _take(self, asked: Asked, body: Body, checkpoints: Checkpoints) -> None:
-        """Write *body*. Raises ArticleDamaged when it does not fit what is known of its file."""
+    def _take(self, asked: Asked, body: Body, checkpoints: Checkpoints) -> list[Asked]:
+        """Write *body*; return what is to be asked for again. Raises Unfit."""
         number, part = asked.wanted.number, self._part(asked.wanted)
-        posted = self._journal.posted(number)
-        file = self._posted[number]
-        _check(posted, file, part, body)
+        taken_back = self._scrutiny.look(number, part, body)
         self._check_room(len(body.data))
-        if posted.size is None:
+        if body.size != (self._journal.posted(number).size or body.size):
+            self._journal.anew(number)
+            self._files.remove(number)
+        for wrong in taken_back:
+            self._journal.lost(number, wrong)
+        if self._journal.posted(number).size is None:
             self._journal.begun(number, body.name, body.size)
         self._files.write(number, body.begin, body.data, body.size)
         crc = zlib.crc32(body.data) if body.crc is None else body.crc
+        name, summed = self._scrutiny.oddity(number, body)
+        if name or not summed:
+            self._journal.odd(number, part, name, summed=summed)
         self._journal.written(number, part, Span(body.begin, len(body.data), crc))
         self._meter.add(asked.weight, len(body.data))
         checkpoints.note(number, len(body.data))
+        again = [
+            Wanted(number, at)
+            for at, segment in enumerate(self._posted[number].segments)
+            if segment.number - 1 in taken_back
+        ]
+        for one in again:
+            self._meter.add(-self._weight(one), 0)
+        return [Asked(one, self._weight(one), exactly=True) for one in again]
 
     def _check_room(self, size: int) -> None:
         now = time.monotonic()
@@ -245,22 +272,3 @@ class _UnderWay:
 
     def _report(self, number: int, _fetch: Pending) -> None:
         self._ended.put(number)
-
-
-def _check(posted: Posted, file: NzbFile, part: int, body: Body) -> None:
-    """Raise ArticleDamaged when *body* cannot be *part* of *file*, of which so much is known."""
-    before, after = posted.spans.get(part - 1), posted.spans.get(part + 1)
-    last = file.parts - 1
-    if (
-        body.size > file.parts * _LARGEST_PART
-        or (posted.size is not None and body.size != posted.size)
-        or (body.begin == 0) != (part == 0)
-        or (body.end == body.size and part != last)
-        or (before is not None and before.end != body.begin)
-        or (after is not None and after.begin != body.end)
-    ):
-        name = posted.name or subject_name(file.subject)
-        raise ArticleDamaged(
-            f'"{name}": segment {part + 1} of {file.parts} from {body.provider} carries bytes '
-            f"{body.begin}-{body.end} of {body.size}, which do not fit its neighbours"
-        )

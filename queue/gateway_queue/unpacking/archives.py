@@ -60,7 +60,10 @@ def unpack(job: Job, kind: Kind, paths: Sequence[Path], name: str, out: Path) ->
                 job.meter.wrote(total)
                 return found
     if job.passwords:
-        raise WrongPassword(f'"{name}" is encrypted, and no known password opens it')
+        # Of many formats nobody can tell which it is.
+        raise WrongPassword(
+            f'"{name}" is encrypted, and no known password opens it, unless it is damaged'
+        )
     raise refused[-1]
 
 

@@ -185,13 +185,15 @@ class _Work:
         if blocks <= 0:
             return False
         before = set(self._set.exponents)
-        if self._fetch_more(self._set.set_id, blocks) <= 0:
-            return False
-        paths = [path for path in files_in(self._folder) if is_par2(path)]
-        for one in sets_of(paths):
-            if one.set_id == self._set.set_id:
-                self._set.volumes, self._set.exponents = one.volumes, one.exponents
-        return self._set.exponents > before
+        while self._fetch_more(self._set.set_id, blocks) > 0:
+            paths = [path for path in files_in(self._folder) if is_par2(path)]
+            for one in sets_of(paths):
+                if one.set_id == self._set.set_id:
+                    self._set.volumes, self._set.exponents = one.volumes, one.exponents
+            if self._set.exponents > before:
+                return True
+            # What came is damaged itself: there may be others.
+        return False
 
     def _repair(self, broken: Sequence[Described]) -> bool:
         """Make *broken* files whole; False if the set is seen to be of something else."""

@@ -22,6 +22,7 @@ from gateway.library.entries import Release
 from gateway.streams.streams import Streams
 from gateway_queue.download import job as job_module
 from gateway_queue.download.downloads import Downloads
+from gateway_queue.download.journal import Journal
 from gateway_queue.download.landing import check_folders
 from gateway_queue.intake import Queue
 from gateway_queue.item import Item, State
@@ -152,6 +153,57 @@ def test_damaged_and_swapped_articles_are_made_whole_by_par2(
 
     assert ended(add(one.post)).failure == ""
     assert on_disk(complete / "films" / "Job") == one.contents
+
+
+@pytest.mark.parametrize("disguise", [False, True])
+def test_a_par2_file_that_is_not_whole_has_others_fetched_in_its_place(
+    server: NewsServer,
+    protected: Callable[..., Protected],
+    add: Add,
+    ended: Callable[[str], Item],
+    complete: Path,
+    disguise: bool,
+) -> None:
+    one = protected(disguise=disguise)
+    server.add(one.post)
+    smallest, next_one = sorted(one.post.files[2:], key=lambda file: file.size)[:2]
+    server.remove([one.post.files[0].message_ids[7], *smallest.message_ids])
+    server.remove(next_one.message_ids[1:])
+    assert ended(add(one.post)).failure == ""
+    assert on_disk(complete / "films" / "Job") == one.contents
+
+
+def test_each_step_is_on_the_disk_before_it_counts_as_done(
+    server: NewsServer,
+    protected: Callable[..., Protected],
+    add: Add,
+    ended: Callable[[str], Item],
+    incomplete: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    one = protected()
+    server.add(one.post)
+    server.remove(one.post.files[0].message_ids[7:8])
+    folders = {"downloaded": "parts", "repaired": "post", "unpacked": "unpacked"}
+    synced: set[int] = set()
+    looked_at: dict[str, int] = {}
+    fsync, reach = os.fsync, Journal.reach
+
+    def sync(fd: int) -> None:
+        fsync(fd)
+        synced.add(os.fstat(fd).st_ino)
+
+    def reached(journal: Journal, step: str, value: Any = True) -> None:
+        if step in folders:
+            files = [path for path in incomplete.glob(f"*/{folders[step]}/*") if path.is_file()]
+            assert {path.name for path in files if path.stat().st_ino not in synced} == set()
+            looked_at[step] = len(files)
+        reach(journal, step, value)
+
+    monkeypatch.setattr(os, "fsync", sync)
+    monkeypatch.setattr(Journal, "reach", reached)
+    assert ended(add(one.post)).failure == ""
+    assert looked_at == {"downloaded": 3, "repaired": 4, "unpacked": 2}
 
 
 def test_a_post_that_says_wrong_things_of_itself_is_caught_by_par2(

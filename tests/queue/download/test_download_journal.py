@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import zlib
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -10,6 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from gateway_queue.download.checkpoints import Checkpoints
 from gateway_queue.download.disk import PartialFiles
 from gateway_queue.download.journal import Journal, Span
 from gateway_queue.download.meter import Meter
@@ -77,6 +79,36 @@ def test_bytes_that_the_machine_lost_are_lost_for_good(
 
     write(again, files, 1, b"abcdefghij")
     assert set(open_journal().posted(0).spans) == {0, 1}
+
+
+def test_nothing_is_vouched_for_before_it_is_on_the_disk(
+    open_journal: Open, files: PartialFiles, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # A program was killed: the kernel has these bytes, and may not have written them yet.
+    write(open_journal(), files, 0, b"0123456789")
+    journal = open_journal()
+    assert journal.read_back == 10
+    happened: list[str] = []
+    fsync, synced = os.fsync, journal.synced
+
+    def sync(fd: int) -> None:
+        fsync(fd)
+        happened.append(Path(f"/proc/self/fd/{fd}").readlink().name)
+
+    def vouch(lines: int) -> None:
+        happened.append(f"vouched for {lines}")
+        synced(lines)
+
+    monkeypatch.setattr(os, "fsync", sync)
+    monkeypatch.setattr(journal, "synced", vouch)
+    with Checkpoints(files, journal) as checkpoints:
+        files.write(1, 0, bytearray(b"abc"), 3)
+        journal.written(1, 0, Span(0, 3, zlib.crc32(b"abc")))
+        checkpoints.note(1, 3)
+
+    lines = journal.lines - 1
+    assert happened == ["00000", "00001", "parts", f"vouched for {lines}", "journal"]
+    assert open_journal().read_back == 0
 
 
 @given(cut=st.integers(0, 200), flipped=st.integers(0, 200))

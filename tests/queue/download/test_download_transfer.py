@@ -10,9 +10,10 @@ from typing import Any
 
 import pytest
 
-from gateway.demo import Fault, NewsServer, Post, make_post, make_posts
+from gateway.demo import Checksum, Fault, NewsServer, Post, make_post, make_posts
 from gateway.errors import ProviderError, StorageFull
 from gateway_queue.download import transfer as module
+from gateway_queue.download.scrutiny import doubted
 from gateway_queue.item import LetGo
 from gateway_queue.ticket import Ticket
 
@@ -117,6 +118,115 @@ def test_an_article_with_offsets_of_another_place_is_not_written_over_what_is_th
 
     assert fetching.transfer.damaged == {(0, 5)}
     assert fetching.data() == film[:35_000] + bytes(7_000) + film[42_000:]
+
+
+def swap(server: NewsServer, post: Post, mid: str, other: str) -> None:
+    """Have *server* give the article *other* of *post* as *mid*."""
+    article = post.articles[mid]
+    server.add(type(article)(mid, article.groups, article.head, post.articles[other].body))
+
+
+def test_articles_in_each_others_places_cost_nobody_else_theirs(
+    server: NewsServer, begin: Begin, post: Post, film: bytes
+) -> None:
+    ids = post.message_ids
+    swap(server, post, ids[5], ids[20])
+    swap(server, post, ids[20], ids[40])
+    fetching = begin(post)
+    fetching.wanted.sort(key=lambda one: (one.segment not in {0, 5, 20}, one.segment))
+
+    fetching.fetch()
+
+    assert fetching.transfer.damaged == {(0, 5), (0, 20)}
+    hole = bytes(7_000)
+    assert fetching.data() == film[:35_000] + hole + film[42_000:140_000] + hole + film[147_000:]
+
+
+@pytest.mark.parametrize("providers", [2], indirect=True)
+def test_another_provider_is_asked_for_what_one_gives_in_the_wrong_place(
+    providers: list[NewsServer], begin: Begin, film: bytes
+) -> None:
+    post = make_post("Film.mkv", film, part_size=7_000)
+    for server in providers:
+        server.add(post)
+    swap(providers[0], post, post.message_ids[5], post.message_ids[20])
+    fetching = begin(post)
+    fetching.fetch()
+    assert not fetching.transfer.damaged
+    assert fetching.data() == film
+
+
+@pytest.mark.parametrize("first", [0, 1])
+def test_the_size_of_a_file_is_what_most_of_its_articles_say(
+    server: NewsServer, begin: Begin, film: bytes, first: int
+) -> None:
+    post = make_posts({"": film, "Other.bin": film[:300_000]}, part_size=7_000, subject="x")
+    server.add(post)
+    swap(server, post, post.message_ids[first], post.files[1].message_ids[first])
+    fetching = begin(post)
+    fetching.wanted = [one for one in fetching.wanted if one.number == 0]
+    fetching.wanted.sort(key=lambda one: one.segment != first)
+
+    fetching.fetch()
+
+    assert fetching.transfer.damaged == {(0, first)}
+    assert fetching.journal.posted(0).size == len(film)
+    at = 7_000 * first
+    assert fetching.data() == film[:at] + bytes(7_000) + film[at + 7_000 :]
+    again = begin(post)
+    assert (again.journal.posted(0).size, len(again.journal.posted(0).spans)) == (len(film), 71)
+
+
+def test_an_article_of_another_file_of_the_post_is_not_written(
+    server: NewsServer, begin: Begin, film: bytes
+) -> None:
+    # Of one size, as volumes are: offsets, size and CRC-32 are all as they should be.
+    post = make_posts({"Film.r00": film, "Film.r01": film[::-1]}, part_size=7_000)
+    server.add(post)
+    swap(server, post, post.files[0].message_ids[5], post.files[1].message_ids[5])
+    fetching = begin(post)
+    fetching.fetch()
+    assert fetching.transfer.damaged == {(0, 5)}
+    assert fetching.data(0) == film[:35_000] + bytes(7_000) + film[42_000:]
+
+
+@pytest.mark.parametrize("checksum", [Checksum.ABSENT, Checksum.RIGHT])
+def test_what_bears_another_name_or_alone_no_checksum_is_in_doubt(
+    server: NewsServer, begin: Begin, post: Post, film: bytes, checksum: Checksum
+) -> None:
+    odd = make_post(
+        "Film.mkv" if checksum is Checksum.ABSENT else "Another.mkv",
+        film,
+        part_size=7_000,
+        checksum=checksum,
+    )
+    for at in (0, 5):
+        mid, article = post.message_ids[at], odd.articles[odd.message_ids[at]]
+        server.add(type(article)(mid, article.groups, article.head, article.body))
+    begin(post).fetch()
+
+    again = begin(post)
+    assert again.data() == film
+    assert doubted(again.journal.files, 0) == {0, 5}
+    again.journal.lost(0, 5)
+    assert doubted(again.journal.files, 0) == {0}
+
+
+def test_a_post_without_checksums_or_with_a_name_for_each_article_is_as_good_as_any(
+    server: NewsServer, begin: Begin, film: bytes
+) -> None:
+    posts = [
+        make_post(f"{part:032x}", film, part_size=7_000, checksum=Checksum.ABSENT)
+        for part in range(72)
+    ]
+    post = posts[0]
+    for part, other in enumerate(posts):
+        mid, article = post.message_ids[part], other.articles[other.message_ids[part]]
+        server.add(type(article)(mid, article.groups, article.head, article.body))
+    fetching = begin(post)
+    fetching.fetch()
+    assert fetching.data() == film
+    assert not doubted(fetching.journal.files, 0)
 
 
 def test_a_provider_that_does_not_answer_proves_nothing(
