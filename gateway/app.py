@@ -34,6 +34,8 @@ from gateway.leases.redis import RedisLeases
 from gateway.library.catalogue import Library
 from gateway.library.check_records import CheckRecords
 from gateway.library.database import Database
+from gateway.library.editions import Editions
+from gateway.library.entries import FileEntry
 from gateway.page import checks, connections, leases, limits
 from gateway.page import streams as open_streams
 from gateway.page.api import Api
@@ -49,7 +51,15 @@ from gateway.usenet.rules import Sharing
 from gateway.usenet.workload import Workload
 from gateway.vod.figures import VodFigures
 from gateway.vod_doors import catalogue_doors, vod_of
-from gateway_queue.category import CategoryRules, Duplicates, Links, Storage, Verify
+from gateway_queue.category import (
+    CategoryRules,
+    Duplicates,
+    Links,
+    OnMissing,
+    Storage,
+    Verify,
+    padded_folders,
+)
 from gateway_queue.category import rules_of as rules_of_category
 from gateway_queue.checks import HealthChecks
 from gateway_queue.download.downloads import Downloads
@@ -84,7 +94,14 @@ class Gateway:
             rules = rules_of(settings)
             database = Database(settings.database)
             stack.callback(database.close)
-            library = Library(database)
+            categories = {name: _rules(name, one) for name, one in settings.categories.items()}
+            editions = Editions(
+                database,
+                padded_folders(categories.values()),
+                report=lambda *hole: self.holes.found(*hole),
+                changed=lambda file: self.teller.ended(_changed(file)),
+            )
+            library = Library(database, editions)
             stack.callback(library.close)
             library.finish_removals()
             self.leases = _lease_store(settings)
@@ -126,7 +143,6 @@ class Gateway:
                 connections=usenet.connections,
             )
             stack.callback(streams.close)
-            categories = {name: _rules(name, one) for name, one in settings.categories.items()}
             folders = {name: category.folder for name, category in categories.items()}
             store = JobStore(database)
             verifier = Verifier(usenet.source, providers=len(settings.providers))
@@ -166,7 +182,7 @@ class Gateway:
             )
             self.vod = vod_of(settings, self.keeper, library, streams)
             providers = usenet.source.providers
-            records = CheckRecords(database)
+            records = CheckRecords(database, editions)
             self.health = HealthWorker(
                 Examiner(usenet.source, providers=len(providers)),
                 library,
@@ -331,7 +347,13 @@ def _rules(name: str, category: CategorySettings) -> CategoryRules:
         tuple(pattern for pattern in category.blocklist if pattern != "none"),
         category.media_required,
         Storage(category.storage),
+        OnMissing(category.on_missing),
     )
+
+
+def _changed(file: FileEntry) -> Ended:
+    """Return what others are told when *file* has got other bytes."""
+    return Ended(file.release.category, file.release.name, completed=True, changed=file.id)
 
 
 def _downloads(

@@ -41,6 +41,13 @@ class NotInLibrary(GatewayError):
     http_status = 404
 
 
+class FileChanged(GatewayError):
+    """A file has got another ETag between two looks at it: a hole has appeared, or healed."""
+
+    http_status = 503
+    retryable = True
+
+
 class NotOnDisk(GatewayError):
     """A file that was downloaded is not on the disk any more, or not as it was."""
 

@@ -181,6 +181,7 @@ class CategorySettings(_Part):
         "samples",
     )
     media_required: bool = True
+    on_missing: Literal["fail", "pad"] = "fail"
 
 
 class VodProfileSettings(_Part):

@@ -21,6 +21,7 @@ from sqlalchemy.engine import Connection
 from gateway.errors import NotInLibrary
 from gateway.library import downloaded, packing
 from gateway.library.database import Database
+from gateway.library.editions import Editions
 from gateway.library.entries import FileEntry, Folder, NewRelease, Release, Removed
 from gateway.library.last_reads import LastReads
 from gateway.library.offsets import LearnedOffsets
@@ -28,6 +29,7 @@ from gateway.library.publishing import is_taken, publish
 from gateway.library.schema import disk_files, file_numbers, files, posted_files, releases
 from gateway.nzb.extents import PartTable, Run
 from gateway.streams.decrypt import CipheredLayout
+from gateway.streams.holes import Holes
 from gateway.streams.layout import Layout
 from gateway.streams.on_disk import DiskFile, FileLayout
 
@@ -53,8 +55,10 @@ _file_columns = (
 class Library:
     """The catalogue in *database*, for all threads; `close` writes what is still to be written."""
 
-    def __init__(self, database: Database) -> None:
+    def __init__(self, database: Database, editions: Editions | None = None) -> None:
+        """Read *database*; *editions* say what is done about holes (None: they are errors)."""
         self._database = database
+        self._editions = editions
         self._offsets = LearnedOffsets(self._store_tables)
         self._reads = LastReads(database)
         # One table for all who stream from a posted file: what one learns serves the others.
@@ -276,6 +280,10 @@ class Library:
     def flush_reads(self) -> None:
         """Write now who has read: for whoever is about to ask."""
         self._reads.flush()
+
+    def holes(self, file: FileEntry, layout: FileLayout) -> Holes:
+        """Return what a stream of *file* does about holes: see `Editions.holes`."""
+        return Holes() if self._editions is None else self._editions.holes(file, layout)
 
     def layout(self, file_id: str) -> FileLayout:
         """Return where the bytes of a file lie; what a stream learns in it is kept.

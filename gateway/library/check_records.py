@@ -14,6 +14,7 @@ from sqlalchemy.engine import Connection
 
 from gateway.errors import StorageError
 from gateway.library.database import Database
+from gateway.library.editions import Editions
 from gateway.library.entries import FileEntry, Release
 from gateway.library.health import (
     FileHealth,
@@ -66,11 +67,12 @@ _round_columns = (
 class CheckRecords:
     """The records of all checks in *database*. Safe to use from any thread.
 
-    Every method raises StorageError.
+    Every method raises StorageError. *editions* are told of holes that appear and heal.
     """
 
-    def __init__(self, database: Database) -> None:
+    def __init__(self, database: Database, editions: Editions | None = None) -> None:
         self._database = database
+        self._editions = editions
 
     # What is known of files ------------------------------------------------------------------
 
@@ -136,8 +138,9 @@ class CheckRecords:
             if current.holes != known.holes:
                 # A reader has met them meanwhile: the check may have asked for them before that.
                 now = now.met(parts_of(current.holes), at) or now
-            _write(tx, now)
-            return now
+            changed = self._write(tx, current, now)
+        self._tell(now, changed=changed)
+        return now
 
     def add_holes(
         self, file_id: str, parts: Collection[tuple[int, int]], at: float
@@ -148,10 +151,24 @@ class CheckRecords:
         """
         with self._database.begin() as tx:
             row = tx.execute(_known.where(checks.c.file_id == file_id)).one_or_none()
-            now = None if row is None else _health(row).met(parts, at)
-            if now is not None:
-                _write(tx, now)
-            return now
+            current = None if row is None else _health(row)
+            now = None if current is None else current.met(parts, at)
+            if current is None or now is None:
+                return None
+            changed = self._write(tx, current, now)
+        self._tell(now, changed=changed)
+        return now
+
+    def _write(self, tx: Connection, before: FileHealth, now: FileHealth) -> bool:
+        """Write what is known *now*; say whether the file gets another ETag by it."""
+        _write(tx, now)
+        if self._editions is None or before.holes == now.holes:
+            return False
+        return self._editions.follow(tx, now.file, before.holes, now.holes)
+
+    def _tell(self, now: FileHealth, *, changed: bool) -> None:
+        if self._editions is not None and changed:
+            self._editions.told(now.file)
 
     # Rounds ----------------------------------------------------------------------------------
 

@@ -28,7 +28,7 @@ from sqlalchemy import (
     text,
 )
 
-REVISION = "0007"
+REVISION = "0008"
 """The schema that this program works with: the newest of `migrations/versions`."""
 
 metadata = MetaData(
@@ -162,6 +162,18 @@ checks = Table(
     Column("reason", Text, nullable=False, server_default=text("''")),
     Column("holes", Text, nullable=False, server_default=text("''")),
 )
+
+# Films whose holes are filled: see `gateway.library.editions`. No row: never read so, no holes.
+editions = Table(
+    "editions",
+    metadata,
+    Column("file_id", Text, ForeignKey("files.id", ondelete="CASCADE"), primary_key=True),
+    Column("reader", Text, nullable=False),  # who has begun to read what has the file's ETag
+    Column("holes", Text, nullable=False),  # those that this ETag stands for, as in `checks`
+)
+
+# The folders of the categories of which editions are kept.
+edition_folders = Table("edition_folders", metadata, Column("folder", _Name, primary_key=True))
 
 # Whose check is longest ago, with all that is needed to find the file.
 Index("ix_checks_checked_at", checks.c.checked_at, checks.c.file_id)

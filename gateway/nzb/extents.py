@@ -166,6 +166,13 @@ class PartTable:
         place = bisect_left(self._marks, index)
         return self._marks[place : place + 2] == [index, index + 1]
 
+    def known_begin(self, index: int) -> int | None:
+        """Return where part *index* begins if that is certain; of one behind the last: the end."""
+        if self.part_size:
+            return min(index * self.part_size, self.size)
+        place = bisect_left(self._marks, index)
+        return self._begins[place] if self._marks[place] == index else None
+
     def part(self, index: int) -> Part:
         """Return part *index* with what it must carry; bounds that are guessed are left out."""
         ids, number, total = self.message_ids(index), index + 1, len(self._ids)

@@ -6,7 +6,8 @@ whatever thread, carries the reservation that the stream was opened under, as a 
 outlive the call that opened them.
 
 An error is not an end. A read returns the right bytes or raises, and leaves the position where it
-was; only at the end of the file, or at the end of the range that was asked for, is it empty.
+was; only at the end of the file, or at the end of the range that was asked for, is it empty. The
+one exception are films whose owner wants them with holes (`holes`): what cannot be had is filled.
 """
 
 from __future__ import annotations
@@ -19,9 +20,11 @@ from queue import Empty, SimpleQueue
 from time import monotonic
 from typing import NoReturn
 
-from gateway.errors import ConnectionLost, GatewayError, PermitTimeout
+from gateway.errors import ArticleMissing, ConnectionLost, GatewayError, PermitTimeout
 from gateway.streams.budget import Budget
+from gateway.streams.holes import Holes, PartKey
 from gateway.streams.layout import Layout, Piece, Search
+from gateway.streams.padding import HEAD, Container
 from gateway.streams.readahead import ReadAhead
 from gateway.streams.reading import NOTHING, ViewReader
 from gateway.streams.source import Articles, Pending
@@ -61,12 +64,14 @@ class FileStream(ViewReader):
         read_timeout_s: float,
         connections: int,
         name: str = "",
+        holes: Holes | None = None,
         on_close: Callable[[FileStream], None] | None = None,
     ) -> None:
         """Open *layout*; nothing is fetched yet, and never anything that begins at *stop* or after.
 
-        Each article may take *read_timeout_s* from when a read needs it. *on_close* is called
-        once, in the thread that closes.
+        Each article may take *read_timeout_s* from when a read needs it. *holes* says what to do
+        about what cannot be had (None: it is an error). *on_close* is called once, in the thread
+        that closes.
         """
         super().__init__(layout.size, stop)
         self.name = name
@@ -74,6 +79,7 @@ class FileStream(ViewReader):
         self._layout = layout
         self._source = source
         self._timeout_s = read_timeout_s
+        self._holes = holes or Holes()
         self._on_close = on_close
         self._opened = datetime.now(UTC)
         self._piece: Piece | None = None  # what `_view` shows
@@ -87,7 +93,13 @@ class FileStream(ViewReader):
         self._awaited: Pending | None = None
         self._wake: SimpleQueue[object] | None = None
         self._ahead = ReadAhead(
-            layout, source, reservation, budget, stop=self._stop, connections=connections
+            layout,
+            source,
+            reservation,
+            budget,
+            stop=self._stop,
+            connections=connections,
+            holes=self._holes,
         )
 
     def info(self) -> StreamInfo:
@@ -131,15 +143,77 @@ class FileStream(ViewReader):
         """Have `_view` show the piece that holds *position*, and return it."""
         search = Search(self._layout, position, self._ahead.piece_at(position))
         deadline = monotonic() + self._timeout_s
+        missing: ArticleMissing | None = None
         while True:
-            body = self._fetch(search.piece, deadline)
-            if search.learn(body.begin, body.end):
-                break
-        piece = search.piece
-        begin, length = piece.extent.offset, piece.extent.length
-        self._view = memoryview(body.data).toreadonly()[begin : begin + length]
+            wanted = search.piece
+            if not search.is_lacking and not self._is_filled(wanted.key, deadline):
+                try:
+                    body = self._fetch(wanted, deadline)
+                except ArticleMissing as exc:
+                    missing = exc
+                else:
+                    if not search.learn(body.begin, body.end):
+                        continue
+                    piece = search.piece
+                    if self._holes.give(piece.key):
+                        begin, length = piece.extent.offset, piece.extent.length
+                        self._show(piece, memoryview(body.data)[begin : begin + length], body)
+                        return piece
+            if search.lack():
+                return self._fill(search, missing, deadline)
+            self._holes.report(wanted.key)
+            if search.is_endless and missing is not None:
+                raise missing
+
+    def _show(self, piece: Piece, view: memoryview, body: Body | None) -> None:
+        self._view = view.toreadonly()
         self._body, self._piece = body, piece
-        return piece
+
+    # -- what cannot be had -----------------------------------------------------------------------
+
+    def _is_filled(self, part: PartKey, deadline: float) -> bool:
+        return self._holes.is_filled(part) and self._container(deadline) is not None
+
+    def _fill(self, search: Search, missing: ArticleMissing | None, deadline: float) -> Piece:
+        """Have `_view` show what stands for the hole that *search* has ended in.
+
+        Raises *missing* where it may not be filled.
+        """
+        piece = search.piece
+        parts = [(piece.posted, segment) for segment in search.hole]
+        container = self._container(deadline)
+        if container is None:
+            for part in parts:
+                self._holes.report(part)
+        elif self._holes.meet(parts):
+            filled = container.fill(
+                piece.position, piece.end, is_part=self._layout.is_regular(piece.posted)
+            )
+            self._show(piece, memoryview(filled), None)
+            return piece
+        raise missing or ArticleMissing(f"segment {piece.segment + 1} is known to be missing")
+
+    def _container(self, deadline: float) -> Container | None:
+        """Return as what holes of this file are filled; the first time reads how it begins."""
+        return self._holes.container(lambda: self._head(deadline))
+
+    def _head(self, deadline: float) -> bytes | None:
+        """Return the first bytes of the file, None if they cannot be had."""
+        search = Search(self._layout, 0)
+        while not search.is_lacking and not self._holes.is_filled(search.piece.key):
+            part = search.piece.extent.part
+            try:
+                body = self._await(
+                    self._source.request(part, reservation=self.reservation), deadline
+                )
+            except ArticleMissing:
+                if not self._holes.meet([search.piece.key]):
+                    raise
+                return None
+            if search.learn(body.begin, body.end):
+                begin, length = search.piece.extent.offset, search.piece.extent.length
+                return bytes(memoryview(body.data)[begin : begin + min(length, HEAD)])
+        return None
 
     def _fetch(self, wanted: Piece, deadline: float) -> Body:
         if self._piece is not None and self._body is not None and self._piece.key == wanted.key:

@@ -24,6 +24,8 @@ from gateway.nzb.extents import Extent, Part, PartTable, Run
 # Interpolation finds an offset in one or two steps unless sizes are wild; then halving, which
 # takes log2(parts), is the better way, and it always ends.
 _INTERPOLATIONS = 3
+# Each takes a round trip; where so many are missing around an offset, there is nothing to watch.
+_MOST_LACKING = 32
 
 _irregular = threading.Lock()
 
@@ -136,6 +138,15 @@ class Layout:
             touched.append((posted, open_))
         return touched
 
+    @property
+    def parts(self) -> list[int]:
+        """How many parts each of the posted files has."""
+        return [len(table) for table in self._tables]
+
+    def is_regular(self, posted: int) -> bool:
+        """Say whether it is known for certain where each part of a posted file begins."""
+        return self._tables[posted].is_regular
+
     def shown(self, posted: int, first: int, last: int) -> list[tuple[int, int]]:
         """Return where in the file the bytes of parts *first* to *last* lie, as [begin, end).
 
@@ -193,6 +204,15 @@ class Layout:
             index = table.find(target)
         return self._piece(run, index)
 
+    def _hole(self, number: int, first: int, last: int) -> Piece:
+        """Return what parts *first* to *last* give to a run, in one piece, as that of the last."""
+        if first == last:
+            return self._piece(number, first)
+        begin, rest = self._piece(number, first), self._piece(number, last)
+        length = rest.position + rest.extent.length - begin.position
+        extent = Extent(rest.extent.part, 0, length)
+        return rest._replace(position=begin.position, extent=extent, exact=True)
+
     def _posted_offset(self, run: int, offset: int) -> int:
         return self._runs[run].offset + offset - self._starts[run]
 
@@ -229,14 +249,20 @@ class Search:
     Fetch the article of `piece` and tell `learn` what it carries, until that says True; in a
     regular table it does so at once. It ends after at most 3 + log2(parts) articles. *piece* is
     where to begin, if that is known: the one that `Layout.locate` would give, or an exact one.
+
+    Where the article of `piece` cannot be had, tell `lack`; the search goes on beside it, until
+    what its neighbours carry tells whether the offset lies in the hole.
     """
 
     def __init__(self, layout: Layout, offset: int, piece: Piece | None = None) -> None:
         self.piece = piece or layout.locate(offset)
+        self.hole = range(0)
+        """The parts that make the hole in which the offset lies, once `lack` says True."""
         self._layout = layout
         self._offset = offset
         self._misses = 0
         self._low, self._high = 0, -1
+        self._lacking: set[int] = set()
 
     def learn(self, begin: int, end: int) -> bool:
         """Take what the article of `piece` carries; True: it is the one, and `piece` is exact.
@@ -265,4 +291,41 @@ class Search:
         if not guess.exact and self._misses > _INTERPOLATIONS:
             guess = layout._piece(piece.run, (self._low + self._high) // 2)
         self.piece = guess
+        return False
+
+    @property
+    def is_lacking(self) -> bool:
+        """Whether the article of `piece` is known to be one that cannot be had."""
+        return self.piece.segment in self._lacking
+
+    @property
+    def is_endless(self) -> bool:
+        """Whether so many articles were lacking that the search is to be given up."""
+        return len(self._lacking) >= _MOST_LACKING
+
+    def lack(self) -> bool:
+        """Take that the article of `piece` cannot be had; True: the offset lies in the `hole`.
+
+        `piece` is all of that hole then, and exact.
+        """
+        piece, layout = self.piece, self._layout
+        table = layout._tables[piece.posted]
+        self._lacking.add(piece.segment)
+        first = last = piece.segment
+        while first - 1 in self._lacking:
+            first -= 1
+        while last + 1 in self._lacking:
+            last += 1
+        with _irregular:
+            begin, end = table.known_begin(first), table.known_begin(last + 1)
+        if begin is not None and end is not None:
+            target = layout._posted_offset(piece.run, self._offset)
+            if begin <= target < end:
+                self.hole = range(first, last + 1)
+                self.piece = layout._hole(piece.run, first, last)
+                return True
+            # It was a guess, and the hole lies elsewhere.
+            self.piece = layout._piece(piece.run, first - 1 if target < begin else last + 1)
+        else:
+            self.piece = layout._piece(piece.run, first - 1 if begin is None else last + 1)
         return False

@@ -8,7 +8,8 @@ same hole is filled alike whoever reads it, in whatever pieces.
                 bytes or of 192; a packet that is cut at an edge goes on, or begins, as a null
                 packet does, so that a decoder sees stuffing in place of leftovers
     Matroska    an EBML Void element (RFC 8794, 11.3.2) for each part, as long as the part; a
-                part of one byte has no room for it, and is a zero
+                part of one byte has no room for it, and is a zero; where
+                parts have no certain bounds, zeros
     MP4         zeros: a damaged sample, found by the tables that stand elsewhere in the file
 """
 
@@ -105,14 +106,18 @@ class Container:
     packet: int = 188
     phase: int = 0
 
-    def fill(self, begin: int, end: int) -> bytes:
-        """Return what stands for the part that held the bytes [begin, end) of the file."""
+    def fill(self, begin: int, end: int, *, is_part: bool = True) -> bytes:
+        """Return what stands for the bytes [begin, end) of the file.
+
+        Where *is_part* is False, they need not be those of one part, and others may have filled
+        a half of them before: then it depends on nothing but the offsets.
+        """
         length = end - begin
         if self.kind is Kind.TS:
             pattern = bytes(self.packet - len(_NULL_PACKET)) + _NULL_PACKET
             first = (begin - self.phase) % self.packet
             return (pattern * (length // self.packet + 2))[first : first + length]
-        if self.kind is Kind.MATROSKA and length >= 2:
+        if self.kind is Kind.MATROSKA and length >= 2 and is_part:
             return _void(length)
         return bytes(length)
 

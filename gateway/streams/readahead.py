@@ -6,7 +6,8 @@ up to max(64 MiB, 2 * connections * article size) and to what the budget allows.
 what it read and little more, and a film fills every connection in about four round trips.
 
 Nothing is fetched at or behind the end of the range that was asked for, nor behind a gap in the
-NZB. The ends of runs (volumes of an archive) are passed as if they were not there.
+NZB unless it may be filled. The ends of runs (volumes of an archive) are passed as if they were
+not there.
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ import threading
 from typing import NamedTuple
 
 from gateway.streams.budget import Budget
+from gateway.streams.holes import Holes
 from gateway.streams.layout import Layout, Piece
 from gateway.streams.source import Articles, Pending
 from gateway.usenet.workload import Reservation
@@ -53,8 +55,13 @@ class ReadAhead:
         *,
         stop: int,
         connections: int,
+        holes: Holes | None = None,
     ) -> None:
-        """Fetch only what begins before *stop*; *connections* is how many there are to fill."""
+        """Fetch only what begins before *stop*; *connections* is how many there are to fill.
+
+        What *holes* fills is passed over.
+        """
+        self._holes = holes or Holes()
         self._layout = layout
         self._source = source
         self._reservation = reservation
@@ -131,7 +138,11 @@ class ReadAhead:
             if following.key in self._entries or following.key == piece.key:
                 self._edge = following  # two runs meet within one article
                 return True
-            if not following.extent.part.message_ids:
+            is_gap = not following.extent.part.message_ids
+            if self._holes.is_filled(following.key) or (is_gap and self._holes.fills):
+                self._edge = following
+                return True
+            if is_gap:
                 return False
             shrunk = self._shrunk
         # What another stream gives back for this one is given under its own lock, and what a

@@ -11,6 +11,7 @@ from gateway.streams.budget import Budget
 from gateway.streams.cache import CachedSource
 from gateway.streams.decrypt import CipheredLayout, DecryptingStream
 from gateway.streams.file_stream import FileStream, StreamInfo
+from gateway.streams.holes import Holes
 from gateway.streams.layout import Layout
 from gateway.streams.on_disk import DiskFile, DiskStream, FileLayout
 from gateway.streams.source import Articles
@@ -56,12 +57,13 @@ class Streams:
         stop: int | None = None,
         reservation: Reservation | None = None,
         name: str = "",
+        holes: Holes | None = None,
     ) -> Stream:
         """Return a stream of *layout* at position 0; the caller closes it. Fetches nothing.
         *stop* is where the range ends that is asked for (None: the file). The stream keeps
         *reservation*, or else the one in force here, or else one of a viewer; where that names
-        no stream yet, it gets an id of its own. Raises NoCapacity after `close`,
-        and NotOnDisk.
+        no stream yet, it gets an id of its own. *holes* is told of what cannot be had, and says
+        what then. Raises NoCapacity after `close`, and NotOnDisk.
         """
         asker = reservation or current() or new_stream()
         if not asker.stream:
@@ -71,10 +73,12 @@ class Streams:
             stream: Stream
             stream = reader = DiskStream(layout, asker, stop=stop, name=name, on_close=self._forget)
         elif isinstance(layout, CipheredLayout):
-            reader = carrier = self._reader(layout.carrier, layout.carried(stop), asker, name)
+            reader = carrier = self._reader(
+                layout.carrier, layout.carried(stop), asker, name, holes
+            )
             stream = DecryptingStream(layout, carrier, stop=stop)
         else:
-            stream = reader = self._reader(layout, stop, asker, name)
+            stream = reader = self._reader(layout, stop, asker, name, holes)
         with self._lock:
             if not self._closed:
                 self._open[reader] = stream
@@ -83,7 +87,12 @@ class Streams:
         raise NoCapacity(f'no stream of "{name}": the gateway is stopping')
 
     def _reader(
-        self, layout: Layout, stop: int | None, reservation: Reservation, name: str
+        self,
+        layout: Layout,
+        stop: int | None,
+        reservation: Reservation,
+        name: str,
+        holes: Holes | None,
     ) -> FileStream:
         return FileStream(
             layout,
@@ -94,6 +103,7 @@ class Streams:
             read_timeout_s=self._read_timeout_s,
             connections=self._connections(),
             name=name,
+            holes=holes,
             on_close=self._forget,
         )
 

@@ -6,16 +6,19 @@ from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
 from typing import Protocol
 
-from gateway.errors import NoSuchFilm, ProtocolError
+from gateway.errors import FileChanged, FilmChanged, NoSuchFilm, ProtocolError
 from gateway.http.ranges import Entity
 from gateway.http.wsgi import Chunk
 from gateway.leases.lease import Pool
 from gateway.library.entries import FileEntry
 from gateway.nzb.media_types import media_type
+from gateway.streams.holes import Holes
 from gateway.streams.on_disk import FileLayout
 from gateway.vod.film import FIRST_ID, Film
 from gateway.vod.sources import Reader, Source
 from gateway.vod.users import VodUser
+
+_LOOKS = 3
 
 
 class Stream(Protocol):
@@ -29,7 +32,14 @@ class Stream(Protocol):
 class StreamOpener(Protocol):
     """`gateway.streams.Streams`, as far as this package needs it."""
 
-    def open(self, layout: FileLayout, *, stop: int | None = None, name: str = "") -> Stream: ...
+    def open(
+        self,
+        layout: FileLayout,
+        *,
+        stop: int | None = None,
+        name: str = "",
+        holes: Holes | None = None,
+    ) -> Stream: ...
 
 
 class Catalogue(Protocol):
@@ -37,9 +47,13 @@ class Catalogue(Protocol):
 
     def file_by_number(self, number: int) -> FileEntry | None: ...
 
+    def file_by_id(self, file_id: str) -> FileEntry | None: ...
+
     def note_read(self, file_id: str) -> None: ...
 
     def layout(self, file_id: str) -> FileLayout: ...
+
+    def holes(self, file: FileEntry, layout: FileLayout) -> Holes: ...
 
 
 class OwnLibrary:
@@ -84,16 +98,33 @@ class _LibrarySource:
         _place: int,
         start: int,
         stop: int | None,
-        _resumed: Entity | None,
+        resumed: Entity | None,
         use: Callable[[Reader], object],
         /,
     ) -> tuple[Reader, Entity]:
-        layout = self._own.library.layout(self._entry.id)
-        self._own.library.note_read(self._entry.id)
-        reader = _LibraryReader(self._own.streams.open(layout, stop=stop, name=self.words))
+        stream = self._open(stop, resumed)
+        reader = _LibraryReader(stream)
         use(reader)
         reader.stream.seek(start)
         return reader, self.known()
+
+    def _open(self, stop: int | None, resumed: Entity | None) -> Stream:
+        library, entry = self._own.library, self._entry
+        library.note_read(entry.id)
+        for _ in range(_LOOKS):
+            layout = library.layout(entry.id)
+            try:
+                holes = library.holes(entry, layout)
+            except FileChanged as exc:
+                if resumed is not None:
+                    raise FilmChanged(str(exc)) from exc
+                found = library.file_by_id(entry.id)
+                if found is None:
+                    raise NoSuchFilm(f"{self.words} is not in the library any more") from exc
+                entry = self._entry = found
+                continue
+            return self._own.streams.open(layout, stop=stop, name=self.words, holes=holes)
+        raise FileChanged(f"{self.words} changes again and again: ask again")
 
 
 class _LibraryReader:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import enum
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
 from gateway.library.entries import LinkKind
@@ -22,6 +22,13 @@ class Verify(enum.StrEnum):
     SAMPLE = "sample"  # asks for the first, the last and 1 % of each file's articles
     ALL = "all"  # asks for every article
     DEEP = "deep"  # fetches every article once, and looks at what it says
+
+
+class OnMissing(enum.StrEnum):
+    """What a reader gets for articles that every provider lacks."""
+
+    FAIL = "fail"  # an error
+    PAD = "pad"  # in films, something that players skip
 
 
 class Links(enum.StrEnum):
@@ -67,11 +74,20 @@ class CategoryRules:
     blocklist: tuple[str, ...] = BLOCKLIST
     media_required: bool = True
     storage: Storage = Storage.STREAM
+    on_missing: OnMissing = OnMissing.FAIL
 
     @property
     def folder(self) -> str:
         """Return the folder of its releases."""
         return self.dir or self.name
+
+
+def padded_folders(rules: Iterable[CategoryRules]) -> frozenset[str]:
+    """Return the folders in which films are padded: all categories that share one want it."""
+    by_choice: dict[bool, set[str]] = {True: set(), False: set()}
+    for one in rules:
+        by_choice[one.on_missing is OnMissing.PAD].add(one.folder)
+    return frozenset(by_choice[True] - by_choice[False])
 
 
 def rules_of(rules: Mapping[str, CategoryRules], category: str) -> CategoryRules:

@@ -29,7 +29,10 @@ class Arr:
     def name(self) -> str:
         return f"{self._kind} {self._name!r}"
 
-    def tell(self, ended: Sequence[Ended] | None) -> None:  # noqa: ARG002 - it asks what there is
+    def tell(self, ended: Sequence[Ended] | None) -> None:
+        # It asks itself what there is; files that change are no affair of its.
+        if ended is not None and all(one.changed for one in ended):
+            return
         key = f"GATEWAY_ARR__{self._name.upper()}__API_KEY"
         self._caller.post(self._path, {"name": "RefreshMonitoredDownloads"}, key=key)
 
@@ -66,9 +69,16 @@ def _forgotten(vfs: str, published: Sequence[Ended] | None) -> dict[str, str]:
     """
     if published is None:
         return {}
-    folders = [".ids"]
+    folders = [] if all(one.changed for one in published) else [".ids"]
     for one in published:
-        folders += [f"{top}/{one.folder}/{one.name}" for top in ("content", "completed-symlinks")]
+        folders.append(f"content/{one.folder}/{one.name}")
+        # A file that changes is where it was: in one folder of ids, behind the same links.
+        folders.append(
+            "/".join((".ids", *one.changed[:3]))
+            if one.changed
+            else f"completed-symlinks/{one.folder}/{one.name}"
+        )
+    folders = list(dict.fromkeys(folders))
     root = vfs.rpartition(":")[2].strip("/")
     within = [folder.removeprefix(f"{root}/") if root else folder for folder in folders]
     return {f"dir{number}": folder for number, folder in enumerate(within)}

@@ -36,12 +36,14 @@ class NotTold(GatewayError):
 class Ended:
     """An item that has become history: *folder* is that of its category.
 
-    *completed*: its release is published, as *name*.
+    *completed*: its release is published, as *name*. Or no item has ended, but of a published
+    release the file whose id is *changed* has got other bytes.
     """
 
     folder: str
     name: str
     completed: bool
+    changed: str = ""
 
 
 class Listener(Protocol):

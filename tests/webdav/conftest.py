@@ -33,6 +33,7 @@ from gateway.library.entries import LinkKind, NewFile, NewPosted, NewRelease
 from gateway.library.links import Links
 from gateway.library.ports import QueuedDocument
 from gateway.nzb.extents import PartTable, Run
+from gateway.streams.holes import Holes
 from gateway.streams.on_disk import FileLayout
 from gateway_webdav.face import make_webdav_app
 from gateway_webdav.links import Linked
@@ -86,7 +87,14 @@ class FakeStreams:
     opened: list[FakeStream] = field(default_factory=list)
     before_read: Callable[[FakeStream], object] = lambda _: None
 
-    def open(self, layout: FileLayout, *, stop: int | None = None, name: str = "") -> FakeStream:
+    def open(
+        self,
+        layout: FileLayout,
+        *,
+        stop: int | None = None,
+        name: str = "",
+        holes: Holes | None = None,
+    ) -> FakeStream:
         stream = FakeStream(self, layout.size, layout.size if stop is None else stop)
         self.opened.append(stream)
         return stream

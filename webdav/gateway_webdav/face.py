@@ -10,6 +10,7 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Callable, Iterable, Mapping
+from contextlib import suppress
 from typing import Any
 from wsgiref.types import StartResponse
 
@@ -18,7 +19,7 @@ from wsgidav.dav_error import DAVError
 from wsgidav.request_resolver import RequestResolver
 from wsgidav.wsgidav_app import WsgiDAVApp
 
-from gateway.errors import GatewayError
+from gateway.errors import FileChanged, GatewayError
 from gateway.http.wire import ClientGone
 from gateway.http.wsgi import App, Chunk, Environ, plain, refusal, status_line
 from gateway.library.ports import Intake
@@ -34,6 +35,7 @@ from gateway_webdav.tree import Catalogue, LibraryTree, StreamOpener
 logger = logging.getLogger(__name__)
 
 _READING = ("OPTIONS", "GET", "HEAD", "PROPFIND")
+_LOOKS = 2  # again, where a file has got another ETag just then
 _BLOCK = 1 << 20
 _XML = 1 << 20
 
@@ -138,6 +140,14 @@ class Face:
             return plain(start_response, 403, exc.strerror or "not permitted")
 
     def _read(
+        self, method: str, path: str, environ: Environ, start_response: StartResponse
+    ) -> Iterable[Chunk]:
+        for _ in range(_LOOKS):
+            with suppress(FileChanged):
+                return self._look(method, path, environ, start_response)
+        return self._look(method, path, environ, start_response)
+
+    def _look(
         self, method: str, path: str, environ: Environ, start_response: StartResponse
     ) -> Iterable[Chunk]:
         resource = self._provider.get_resource_inst(path, environ)

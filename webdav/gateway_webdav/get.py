@@ -12,7 +12,7 @@ from datetime import UTC, datetime
 from typing import Any
 from wsgiref.types import StartResponse
 
-from gateway.errors import GatewayError
+from gateway.errors import FileChanged, GatewayError
 from gateway.http.ranges import Entity, decide
 from gateway.http.scope import scope_of
 from gateway.http.wsgi import Chunk, Environ, plain, refusal, status_line
@@ -28,7 +28,10 @@ class BodyEndedEarly(GatewayError):
 
 
 def answer_get(resource: Any, environ: Environ, start_response: StartResponse) -> Iterable[Chunk]:
-    """Answer a GET or HEAD of *resource*, a file of any wsgidav provider."""
+    """Answer a GET or HEAD of *resource*, a file of any wsgidav provider.
+
+    Raises FileChanged where it is to be looked up again; nothing has been answered then.
+    """
     decision = decide(_entity(resource), environ["REQUEST_METHOD"], environ)
     start, stop = decision.start, decision.stop
     if not decision.has_body or start == stop:
@@ -39,6 +42,8 @@ def answer_get(resource: Any, environ: Environ, start_response: StartResponse) -
         reader = scope.own(_reader(resource, start, stop))
         scope.stream(reader.suspend)
         first = _read(reader, stop - start)
+    except FileChanged:
+        raise
     except GatewayError as exc:
         status, sentence, headers = refusal(exc)
         return plain(start_response, status, sentence, headers)

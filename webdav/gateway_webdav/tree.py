@@ -18,6 +18,7 @@ from gateway.errors import GatewayError
 from gateway.library.entries import FileEntry, Release, Removed
 from gateway.library.entries import Folder as Content
 from gateway.nzb.media_types import media_type
+from gateway.streams.holes import Holes
 from gateway.streams.on_disk import FileLayout
 
 log = logging.getLogger(__name__)
@@ -94,7 +95,14 @@ class Stream(Reader, Protocol):
 class StreamOpener(Protocol):
     """`gateway.streams.Streams`, as far as this package needs it."""
 
-    def open(self, layout: FileLayout, *, stop: int | None = None, name: str = "") -> Stream: ...
+    def open(
+        self,
+        layout: FileLayout,
+        *,
+        stop: int | None = None,
+        name: str = "",
+        holes: Holes | None = None,
+    ) -> Stream: ...
 
 
 class NotMovable(GatewayError):
@@ -117,6 +125,8 @@ class Catalogue(Protocol):
     def file(self, category: str, release: str, path: str) -> FileEntry | None: ...
 
     def layout(self, file_id: str) -> FileLayout: ...
+
+    def holes(self, file: FileEntry, layout: FileLayout) -> Holes: ...
 
     def note_read(self, file_id: str) -> None: ...
 
@@ -225,7 +235,9 @@ class LibraryTree:
     def _open(self, entry: FileEntry, start: int, stop: int) -> Reader:
         layout = self._library.layout(entry.id)
         self._library.note_read(entry.id)
-        stream = self._streams.open(layout, stop=stop, name=f"{entry.release.name}/{entry.path}")
+        holes = self._library.holes(entry, layout)
+        name = f"{entry.release.name}/{entry.path}"
+        stream = self._streams.open(layout, stop=stop, name=name, holes=holes)
         try:
             stream.seek(start)
         except BaseException:

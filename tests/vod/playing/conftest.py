@@ -27,6 +27,7 @@ from gateway.leases.lease import LeaseStore
 from gateway.leases.memory import MemoryLeases
 from gateway.leases.redis import RedisLeases
 from gateway.library.entries import FileEntry
+from gateway.streams.holes import Holes
 from gateway.streams.on_disk import FileLayout
 from gateway.vod.own_source import Catalogue, StreamOpener
 from gateway.vod.profiles import Profile
@@ -142,7 +143,13 @@ class NoLibrary:
     def file_by_number(self, number: int) -> FileEntry | None:
         return None
 
+    def file_by_id(self, file_id: str) -> FileEntry | None:
+        return None
+
     def note_read(self, file_id: str) -> None:
+        raise NotImplementedError
+
+    def holes(self, file: FileEntry, layout: FileLayout) -> Holes:
         raise NotImplementedError
 
     def layout(self, file_id: str) -> FileLayout:
