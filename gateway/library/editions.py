@@ -168,11 +168,6 @@ class Editions:
         now = known.difference(parts_of(before)).union(parts_of(after))
         if now == known:
             return False
-        if row.reader == self._us:
-            with self._lock:
-                kept = self._kept.get((file.id, row.etag))
-            if kept is not None:
-                kept[1].is_for_good = True
         self._renew(tx, row, now)
         return True
 
@@ -184,6 +179,11 @@ class Editions:
 
     def _renew(self, tx: Connection, row: Any, missing: Collection[PartKey]) -> None:
         """Give a file another ETag and date, for its bytes with *missing*."""
+        if row.reader == self._us:
+            with self._lock:
+                kept = self._kept.get((row.id, row.etag))
+            if kept is not None:
+                kept[1].is_for_good = True
         # Dates are told in whole seconds: never the same twice, or a client that goes by them
         # would take two editions for one. In a bad minute it is ahead by seconds.
         modified = max(math.floor(self._clock()), math.floor(row.modified) + 1)
