@@ -8,7 +8,7 @@ import secrets
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 from urllib.parse import quote, urlencode
 
 from gateway import keys
@@ -92,6 +92,33 @@ class ApiClient:
         """Return what is being checked, and the results that *query* asks for."""
         return self._ask_own(f"/checks?{urlencode(query)}")
 
+    def library(self, **query: str | int) -> dict[str, Any]:
+        """Return the page of the library that *query* asks for."""
+        return self._ask_own(f"/library?{urlencode(query)}")
+
+    def named(self, name: str) -> list[dict[str, Any]]:
+        """Return the releases of this name ("name" or "category/name"): one at the least."""
+        found: list[dict[str, Any]] = self.library(release=name)["releases"]
+        if not found:
+            raise Refused(f"the release {name!r} was removed at this moment")
+        return found
+
+    def release(self, release_id: int) -> dict[str, Any]:
+        """Return all that is known of a release."""
+        return self._ask_own(f"/library/{release_id}")
+
+    def nzb(self, release_id: int) -> bytes:
+        """Return the NZB of a release, as it came."""
+        path = f"/api/gateway/library/{release_id}/nzb"
+        status, kind, content = self._fetch(path, None, {}, None)
+        if status == 200 and kind == "application/x-nzb":
+            return content
+        return self._refuse(status, self._read(path, status, content))
+
+    def remove_release(self, release_id: int) -> dict[str, Any]:
+        """Remove a release and all that belongs to it; return what is gone."""
+        return self._ask_own(f"/library/{release_id}", method="DELETE")
+
     def leases(self) -> dict[str, Any]:
         """Return who occupies the slots that are shared."""
         return self._ask_own("/leases")
@@ -112,8 +139,11 @@ class ApiClient:
         headers = {"Content-Type": "application/json"} if body is not None else {}
         status, answer = self._exchange(f"/api/gateway{path}", body, headers, method)
         if status >= 400:
-            raise Refused(str(answer.get("error", f"{self.place} answered with status {status}")))
+            self._refuse(status, answer)
         return answer
+
+    def _refuse(self, status: int, answer: Mapping[str, Any]) -> NoReturn:
+        raise Refused(str(answer.get("error", f"{self.place} answered with status {status}")))
 
     def _ask(
         self, query: Mapping[str, str], body: bytes | None = None, headers: Mapping[str, str] = {}
@@ -139,12 +169,20 @@ class ApiClient:
 
         *method* None: POST with a body, GET without.
         """
+        status, _, content = self._fetch(path, body, headers, method)
+        return status, self._read(path, status, content)
+
+    def _fetch(
+        self, path: str, body: bytes | None, headers: Mapping[str, str], method: str | None
+    ) -> tuple[int, str, bytes]:
+        """Send one request; return its status, the type of what came, and that."""
         place = self.place
         connection = http.client.HTTPConnection(self._host, self._port, timeout=_TIMEOUT_S)
         try:
             method = method or ("GET" if body is None else "POST")
             connection.request(method, path, body, {"X-Api-Key": self._key, **headers})
             response = connection.getresponse()
+            kind = response.headers.get_content_type()
             status, content = response.status, response.read()
         except ConnectionRefusedError as exc:
             raise Unreachable(
@@ -158,6 +196,10 @@ class ApiClient:
             raise Unreachable(f"{place} cannot be asked: {reason}") from exc
         finally:
             connection.close()
+        return status, kind, content
+
+    def _read(self, path: str, status: int, content: bytes) -> dict[str, Any]:
+        """Return what the JSON of an answer says. Raises Refused, Unreachable."""
         try:
             answer = json.loads(content)
         except ValueError:
@@ -165,8 +207,10 @@ class ApiClient:
         if not isinstance(answer, dict):
             if status == 403 and path.startswith("/api/gateway"):
                 raise self._wrong_key()
-            raise Unreachable(f"what answers on {place} is no NZB Gateway (HTTP status {status})")
-        return status, answer
+            raise Unreachable(
+                f"what answers on {self.place} is no NZB Gateway (HTTP status {status})"
+            )
+        return answer
 
     def _wrong_key(self) -> Refused:
         return Refused(

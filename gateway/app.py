@@ -36,7 +36,9 @@ from gateway.library.check_records import CheckRecords
 from gateway.library.database import Database
 from gateway.library.editions import Editions
 from gateway.library.entries import FileEntry
+from gateway.library.overview import Overview
 from gateway.page import checks, connections, leases, limits
+from gateway.page import library as library_page
 from gateway.page import streams as open_streams
 from gateway.page.api import Api
 from gateway.queue_doors import QueueDoor
@@ -201,6 +203,7 @@ class Gateway:
                     *leases.endpoints(
                         self.leases, self.keeper, self.vod.viewings, self._caps, self.vod.end
                     ),
+                    *library_page.endpoints(library, Overview(database)),
                     *limits.endpoints(self.sharing, providers),
                     *open_streams.endpoints(streams, providers),
                 ],

@@ -19,7 +19,9 @@ from typing import Any
 from gateway import keys
 from gateway.api_client import ApiClient, Refused
 from gateway.errors import ConfigurationError, GatewayError
+from gateway.library_arguments import add_library
 from gateway.settings import Settings, lines, load
+from gateway.terminal import shown as _shown
 
 _PROGRAM = "nzb-gateway"
 _LOG_FORMAT = "%(asctime)s %(levelname)s %(name)s: %(message)s"
@@ -102,6 +104,8 @@ def _parser() -> argparse.ArgumentParser:
         help="show the progress and what is found (default), or return at once",
     )
     check.set_defaults(command=_check)
+
+    add_library(commands)
 
     leases = commands.add_parser(
         "leases", help="show who occupies the slots that viewers and gateways share"
@@ -246,11 +250,6 @@ def _print_slot(slot: dict[str, Any], category: str, name: str, remark: str) -> 
         f"  {slot['nzo_id']}  {slot['status']:<11}  {category:<13}  {slot['size']:>9}  "
         f"{_shown(name)}{f'  ({_shown(remark)})' if remark else ''}"
     )
-
-
-def _shown(text: str) -> str:
-    """Return *text*, which a stranger wrote, without what a terminal would obey."""
-    return "".join(letter if letter.isprintable() else "?" for letter in text)
 
 
 def _config(given: argparse.Namespace, settings: Settings) -> int:  # noqa: ARG001 - Command

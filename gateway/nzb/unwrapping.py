@@ -59,6 +59,13 @@ def unwrap(document: bytes, *, limit: int = LIMIT) -> bytes:
     return text
 
 
+def ending_of(document: bytes) -> str:
+    """Return the ending of the name of a file that holds *document* as it was handed in."""
+    packed: dict[object, str] = {_gunzip: ".gz", _bunzip: ".bz2", _unzip: ".zip"}
+    unpack = _unpacker(document)
+    return ".nzb" if unpack is None else f".nzb{packed[unpack]}"
+
+
 def _unpacker(document: bytes) -> Callable[[bytes, int], bytes] | None:
     if document.startswith(b"\x1f\x8b"):
         return _gunzip

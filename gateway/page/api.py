@@ -11,6 +11,7 @@ import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
+from urllib.parse import quote
 from wsgiref.types import StartResponse
 
 from pydantic import TypeAdapter, ValidationError
@@ -19,7 +20,7 @@ from werkzeug.wrappers import Request
 
 from gateway.errors import GatewayError
 from gateway.http.wsgi import Environ, Headers, refusal, status_line
-from gateway.page.endpoint import BadRequest, Call, Endpoint, NotFound, Problem
+from gateway.page.endpoint import BadRequest, Call, Document, Endpoint, NotFound, Problem
 from gateway.page.openapi import describe
 
 log = logging.getLogger(__name__)
@@ -62,8 +63,9 @@ class Api:
 
     def __call__(self, environ: Environ, start_response: StartResponse) -> Iterable[bytes]:
         headers: Headers = []
+        content_type = _JSON[0]
         try:
-            status, body = self._answer(environ)
+            status, body, content_type, headers = self._answer(environ)
         except GatewayError as exc:
             status, sentence, headers = refusal(exc)
             if isinstance(exc, _NotAllowed):
@@ -83,7 +85,7 @@ class Api:
         start_response(
             status_line(status),
             [
-                ("Content-Type", "application/json"),
+                ("Content-Type", content_type),
                 ("Content-Length", str(len(body))),
                 ("Cache-Control", "no-store"),
                 ("X-Content-Type-Options", "nosniff"),
@@ -92,18 +94,22 @@ class Api:
         )
         return [body]
 
-    def _answer(self, environ: Environ) -> tuple[int, bytes]:
+    def _answer(self, environ: Environ) -> tuple[int, bytes, str, Headers]:
+        """Return status, body, its type, and what else is to stand in the head."""
         path, method = _path(environ), environ["REQUEST_METHOD"]
         method = "GET" if method == "HEAD" else method
         if path == "/openapi.json" and method == "GET":
             server = {"url": environ.get("SCRIPT_NAME", "") or "/"}
-            return 200, _encoded({**self._description, "servers": [server]})
+            return 200, _encoded({**self._description, "servers": [server]}), _JSON[0], []
         for route in self._routes:
             match = route.pattern.fullmatch(path)
             if match is not None and route.endpoint.method == method:
                 call = _read(route, match.groupdict(), environ)
                 value = route.endpoint.handler(call)
-                return route.endpoint.status, route.answer.dump_json(value) + b"\n"
+                kind = route.endpoint.content_type
+                if isinstance(value, Document):
+                    return route.endpoint.status, value.content, kind, [_attachment(value.name)]
+                return route.endpoint.status, route.answer.dump_json(value) + b"\n", kind, []
         allowed = self._methods(path)
         if not allowed:
             raise NotFound(f"nothing is at {path}: see openapi.json for what is")
@@ -164,6 +170,11 @@ def _name(environ: Environ) -> str:
     # Without the query, which may hold a key.
     path = environ.get("SCRIPT_NAME", "") + environ.get("PATH_INFO", "")
     return f"{environ['REQUEST_METHOD']} {path!r}"
+
+
+def _attachment(name: str) -> tuple[str, str]:
+    # RFC 6266 and 8187; it stands in UTF-8 only, which every client has read for long.
+    return "Content-Disposition", f"attachment; filename*=UTF-8''{quote(name, safe='')}"
 
 
 def _problem(sentence: str) -> bytes:

@@ -40,13 +40,22 @@ class Call:
 
 
 @dataclass(frozen=True, slots=True)
+class Document:
+    """A file that is answered as it is: it is to be saved under *name*."""
+
+    name: str
+    content: bytes
+
+
+@dataclass(frozen=True, slots=True)
 class Endpoint:
     """One method on one path below /api/gateway.
 
     *path* begins with a slash; `{name}` in it stands for one segment. *handler* returns an
-    instance of *answer*, or raises a GatewayError, whose `http_status` and message are the answer
-    then. It runs on the request's thread. *summary* is its line in openapi.json, and *refusals*
-    say in which cases (HTTP status: words) it answers with a `Problem`.
+    instance of *answer* (a `Document` is answered as it is, and is of *content_type*), or raises
+    a GatewayError, whose `http_status` and message are the answer then. It runs on the request's
+    thread. *summary* is its line in openapi.json, and *refusals* say in which cases (HTTP status:
+    words) it answers with a `Problem`.
     """
 
     method: str
@@ -58,6 +67,7 @@ class Endpoint:
     body: Any = None
     status: int = 200
     refusals: Mapping[int, str] | None = None
+    content_type: str = "application/json"
 
 
 @dataclass(frozen=True, slots=True)

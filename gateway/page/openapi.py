@@ -10,7 +10,7 @@ from typing import Any
 from pydantic import TypeAdapter
 from pydantic.json_schema import JsonSchemaMode
 
-from gateway.page.endpoint import Endpoint, Problem
+from gateway.page.endpoint import Document, Endpoint, Problem
 
 _REF = "#/components/schemas/{model}"
 _MERGE_PATCH = "application/merge-patch+json"
@@ -75,7 +75,7 @@ def _operation(
     answers: dict[str, Any] = {
         str(endpoint.status): {
             "description": HTTPStatus(endpoint.status).phrase,
-            "content": {"application/json": {"schema": answer}},
+            "content": {endpoint.content_type: {"schema": _of_answer(endpoint, answer)}},
         }
     }
     for status, words in sorted(refusals.items()):
@@ -96,6 +96,11 @@ def _operation(
             "content": {kind: {"schema": body} for kind in kinds},
         }
     return operation
+
+
+def _of_answer(endpoint: Endpoint, schema: Any) -> Any:
+    # Bytes as they are have no schema but their type (OpenAPI 3.1, "Considerations for Files").
+    return {} if endpoint.answer is Document else schema
 
 
 def _operation_id(endpoint: Endpoint) -> str:

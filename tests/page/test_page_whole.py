@@ -95,3 +95,11 @@ def test_a_wrong_key_is_refused_at_both_doors(ask: Ask, path: str) -> None:
     status, text = ask(path, key="wrong")
     assert status == 403
     assert KEY not in text
+
+
+def test_what_is_no_id_of_a_release_is_not_found(ask: Ask) -> None:
+    for name in ("1", "0", "-1", "x", "%C2%B2", "9" * 30):
+        for path, method in ((name, "GET"), (name, "DELETE"), (f"{name}/nzb", "GET")):
+            assert ask(f"/api/gateway/library/{path}", method)[0] == 404
+    assert ask("/api/gateway/library?sort=added&after=x")[0] == 400
+    assert ask("/api/gateway/library?release=none")[0] == 404

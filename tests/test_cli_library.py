@@ -1,0 +1,343 @@
+"""`nzb-gateway library`, as somebody types it, against a gateway that runs."""
+
+from __future__ import annotations
+
+import gzip
+import io
+import json
+import os
+import re
+import sqlite3
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from gateway.api_client import ApiClient
+from gateway.app import Gateway
+from gateway.cli import main
+from gateway.library.catalogue import Library
+from gateway.library.database import Database
+from gateway.library.entries import LinkKind, NewFile, NewPosted, NewRelease, Release
+from gateway.library_command import remove
+from gateway.nzb.extents import PartTable, Run
+from gateway.settings import load
+
+NZB = b'<?xml version="1.0"?>\r\n<nzb>' + b"<!-- as it came -->" * 50 + b"</nzb>\n"
+
+Run_ = Callable[..., tuple[int, list[str], list[str]]]
+Publish = Callable[..., Release]
+
+
+@pytest.fixture(autouse=True)
+def _alone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Keep the developer's own settings out, and their data folder."""
+    for name in os.environ:
+        if name.upper().startswith("GATEWAY_"):
+            monkeypatch.delenv(name)
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("GATEWAY_DATA_DIR", str(tmp_path / "data"))
+    monkeypatch.setenv("GATEWAY_PORT", "0")
+
+
+@pytest.fixture
+def gateway(monkeypatch: pytest.MonkeyPatch) -> Iterator[Gateway]:
+    with Gateway(load()) as gateway:
+        monkeypatch.setenv("GATEWAY_PORT", str(gateway.server.port))
+        yield gateway
+
+
+@pytest.fixture
+def library(gateway: Gateway) -> Iterator[tuple[Database, Library]]:
+    database = Database(load().database)
+    library = Library(database)
+    yield database, library
+    library.close()
+    database.close()
+
+
+@pytest.fixture
+def publish(library: tuple[Database, Library]) -> Publish:
+    """Publish a film of 25 bytes on Usenet, or one that lies in the folder *disk*."""
+
+    def publish(
+        name: str, category: str = "movies", *, nzb: bytes = NZB, disk: Path | None = None
+    ) -> Release:
+        table = PartTable.regular([b"a@x", b"b@x", b"c@x"], 25, 10)
+        file = NewFile("film.mkv", 25, (Run(0, 0, 25),))
+        if disk is not None:
+            disk.mkdir(parents=True)
+            (disk / "film.mkv").write_bytes(b"x" * 25)
+            file = NewFile("film.mkv", 25, disk=disk / "film.mkv")
+        new = NewRelease(
+            category,
+            name,
+            1_700_040_000.0,  # noon, or near enough, wherever the tests run
+            nzb,
+            () if disk else (NewPosted("film.mkv", table),),
+            (file,),
+            "hunter2",
+            LinkKind.SYMLINK,
+        )
+        with library[0].begin() as tx:
+            return library[1].publish(tx, new)
+
+    return publish
+
+
+@pytest.fixture
+def run(capsys: pytest.CaptureFixture[str]) -> Run_:
+    """Run the command; return its exit code and the lines of its output and of its complaints."""
+
+    def run(*arguments: str) -> tuple[int, list[str], list[str]]:
+        code = main(["library", *arguments])
+        told = capsys.readouterr()
+        return code, told.out.splitlines(), told.err.splitlines()
+
+    return run
+
+
+# list ------------------------------------------------------------------------------------------
+
+
+def test_releases_are_listed_as_a_table(publish: Publish, run: Run_, tmp_path: Path) -> None:
+    publish("Film (2020)")
+    publish("Other", disk=tmp_path / "complete" / "movies" / "Other")
+    publish("Series S01", "tv")
+    assert run("list") == (
+        0,
+        [
+            "ADDED       FILES     SIZE  HEALTH    LINKS    LAST READ   RELEASE",
+            "2023-11-15      1     25 B  UNKNOWN   waiting  -           movies/Film (2020)",
+            "2023-11-15      1     25 B  UNKNOWN   waiting  -           movies/Other (on the disk)",
+            "2023-11-15      1     25 B  UNKNOWN   waiting  -           tv/Series S01",
+            "3 releases, 75 B",
+        ],
+        [],
+    )
+    assert run("list", "film")[1][-1] == "1 release, 25 B"
+    assert run("list", "--category", "tv", "--sort", "added")[1][-1] == "1 release, 25 B"
+    assert run("list", "--unlinked", "--unread-for", "1d", "--health", "failed")[1][1:] == [
+        "0 releases, 0 B"
+    ]
+
+
+def test_an_array_with_a_line_for_each_release_is_for_scripts(publish: Publish, run: Run_) -> None:
+    assert json.loads("\n".join(run("list", "--json")[1])) == []
+    publish("B")
+    publish("A")
+    code, out, _ = run("list", "--json", "--sort", "size")
+    assert (code, len(out)) == (0, 4)
+    found = json.loads("\n".join(out))
+    assert [one["name"] for one in found] == ["A", "B"]
+    assert found[0]["password"] is True
+    assert "hunter2" not in str(out)
+
+
+def test_only_what_nobody_links_to_in_the_folders_is_listed(
+    publish: Publish, run: Run_, library: tuple[Database, Library], tmp_path: Path
+) -> None:
+    media = tmp_path / "media"
+    media.mkdir()
+    releases = [publish(name) for name in ("Linked", "Waiting", "Gone")]
+    (entry,) = library[1].entries(releases[0]).files
+    place = "/".join((*entry.id[:3], entry.id))
+    (media / "film.mkv").symlink_to(f"/mnt/nzb-gateway/.ids/{place}")
+    (media / "old.mkv").symlink_to(f"/mnt/nzb-gateway/.ids/0/0/0/{'0' * 32}")
+    with sqlite3.connect(tmp_path / "data" / "library.sqlite") as raw:
+        # As an *arr leaves it: the links were moved into its library, years ago.
+        raw.execute("DELETE FROM links WHERE folder NOT LIKE 'Waiting%'")
+        raw.execute("UPDATE left_links SET gone_at = 1.0")
+    raw.close()
+    code, out, err = run("list", "--roots", str(media))
+    assert (code, err) == (0, [])
+    assert [line.split()[-1] for line in out[1:-2]] == ["movies/Gone"]
+    assert out[-1] == "2 links into the library found in 1 folder, 1 of them to nothing"
+    (media / "elsewhere").symlink_to("/usr")
+    code, out, err = run("list", "--json", "--roots", str(media))
+    assert (code, [one["name"] for one in json.loads("\n".join(out))]) == (4, ["Gone"])
+    assert 'name "/usr" too' in err[0]
+    code, out, err = run("list", "--roots", str(media), str(tmp_path / "none"))
+    assert (code, out) == (1, [])
+    assert "cannot be looked into (No such file or directory)" in err[0]
+
+
+def test_what_was_imported_during_the_look_is_not_called_unlinked(
+    publish: Publish, run: Run_, tmp_path: Path
+) -> None:
+    publish("Film")
+    (tmp_path / "media").mkdir()
+    (tmp_path / "media" / "x").touch()
+    with sqlite3.connect(tmp_path / "data" / "library.sqlite") as raw:
+        raw.execute("DELETE FROM links")
+        raw.execute("UPDATE left_links SET gone_at = 9e9")
+    raw.close()
+    assert run("list", "--roots", "media")[1][1] == "0 releases, 0 B"
+
+
+# show ------------------------------------------------------------------------------------------
+
+
+def test_all_that_is_known_of_a_release_is_shown_but_its_password(
+    publish: Publish, run: Run_, tmp_path: Path
+) -> None:
+    disk = tmp_path / "complete" / "movies" / "Film"
+    publish("Film", disk=disk)
+    code, out, err = run("show", "movies/Film")
+    assert (code, err) == (0, [])
+    assert re.fullmatch(r"  added      2023-11-15 \d\d:\d\d", out.pop(1))
+    assert out[:2] == [
+        "movies/Film",
+        "  contents   1 file, 25 B, on the disk",
+    ]
+    assert "  links      1 link to be imported" in out
+    assert "             completed-symlinks/movies/Film/film.mkv.rclonelink" in out
+    assert "  password   known" in out
+    assert any(line.startswith(f"  NZB        {len(NZB):,} bytes, ") for line in out)
+    assert f"    on the disk: {disk}/film.mkv" in out
+    assert "    25 bytes, UNKNOWN: never checked" in out
+    assert "hunter2" not in str(out) + str(run("show", "Film", "--json")[1])
+
+
+def test_an_unknown_release_is_told_with_names_like_it(publish: Publish, run: Run_) -> None:
+    publish("Film (2020)")
+    for command in ("show", "rm", "export"):
+        assert run(command, "Flim (2020)") == (
+            1,
+            [],
+            ["nzb-gateway: no release is called 'Flim (2020)': perhaps 'Film (2020)'"],
+        )
+
+
+# rm --------------------------------------------------------------------------------------------
+
+
+def test_removing_says_what_goes_and_takes_it_from_the_disk(
+    publish: Publish, run: Run_, tmp_path: Path
+) -> None:
+    disk = tmp_path / "complete" / "movies" / "Film"
+    publish("Film", disk=disk)
+    publish("Other")
+    code, out, _ = run("rm", "--yes", "Film", "Other", "movies/Film")
+    assert (code, out) == (
+        0,
+        [
+            "movies/Film",
+            "  added 2023-11-15, 1 file, 25 B, and the NZB",
+            f"  film.mkv, 25 B, on the disk: {disk}/film.mkv",
+            "  link completed-symlinks/movies/Film/film.mkv.rclonelink",
+            "movies/Other",
+            "  added 2023-11-15, 1 file, 25 B, and the NZB",
+            "  film.mkv, 25 B",
+            "  link completed-symlinks/movies/Other/film.mkv.rclonelink",
+            "removed movies/Film: 1 file, 25 B",
+            "removed movies/Other: 1 file, 25 B",
+        ],
+    )
+    assert not disk.exists()
+    assert run("list")[1][-1] == "0 releases, 0 B"
+
+
+def test_nobody_to_ask_or_a_name_of_two_removes_nothing(
+    publish: Publish, run: Run_, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    publish("Film")
+    publish("Film", "tv")
+    monkeypatch.setattr("sys.stdin", io.StringIO("y\n"))
+    code, _, err = run("rm", "tv/Film")
+    assert (code, "Add --yes" in err[0]) == (1, True)
+    code, out, err = run("rm", "--yes", "Film")
+    assert (code, out) == (1, [])
+    assert err[0].endswith("2 releases are called 'Film': write 'movies/Film' or 'tv/Film'")
+    assert run("list")[1][-1] == "2 releases, 50 B"
+
+
+def test_somebody_at_a_terminal_is_asked(publish: Publish, run: Run_) -> None:
+    class Terminal(io.StringIO):
+        def isatty(self) -> bool:
+            return True
+
+    publish("Film")
+    client = ApiClient.of(load())
+    for answer, code, left in (("\n", 1, 1), ("no\n", 1, 1), ("", 1, 1), ("Y\n", 0, 0)):
+        out = io.StringIO()
+        assert remove(client, ["Film"], yes=False, answers=Terminal(answer), out=out) == code
+        assert "Remove 1 release for good? [y/N] " in out.getvalue()
+        assert run("list")[1][-1].startswith(f"{left} release")
+
+
+# export ----------------------------------------------------------------------------------------
+
+
+def test_an_nzb_is_kept_compressed_and_exported_as_it_came(
+    publish: Publish, run: Run_, tmp_path: Path
+) -> None:
+    publish("Film (2020)")
+    packed = gzip.compress(NZB)
+    publish("Packed", nzb=packed)
+    with sqlite3.connect(tmp_path / "data" / "library.sqlite") as raw:
+        (kept,) = raw.execute("SELECT nzb FROM releases WHERE name = 'Film (2020)'").fetchone()
+    raw.close()
+    assert len(kept) < len(NZB) / 5
+    assert run("export", "Film (2020)", "Packed", "--to", "out") == (
+        0,
+        ["out/Film (2020).nzb", "out/Packed.nzb.gz"],
+        [],
+    )
+    assert (tmp_path / "out" / "Film (2020).nzb").read_bytes() == NZB
+    assert (tmp_path / "out" / "Packed.nzb.gz").read_bytes() == packed
+
+
+def test_what_is_there_already_is_overwritten_only_by_force(
+    publish: Publish, run: Run_, tmp_path: Path
+) -> None:
+    publish("Film")
+    publish("Film", "tv", nzb=b"<nzb/>")
+    (tmp_path / "Film.nzb").write_bytes(b"mine")
+    assert run("export", "movies/Film") == (
+        1,
+        [],
+        ['nzb-gateway: "Film.nzb" is there and differs: --force overwrites it'],
+    )
+    assert (tmp_path / "Film.nzb").read_bytes() == b"mine"
+    # Not even by force does one of two of the same name overwrite the other.
+    assert run("export", "--force", "movies/Film", "tv/Film")[0] == 1
+    assert (tmp_path / "Film.nzb").read_bytes() == NZB
+    assert run("export", "movies/Film")[1] == ["0 NZBs written to ., 1 were there"]
+    assert [path.name for path in tmp_path.iterdir() if path.is_file()] == ["Film.nzb"]
+
+
+def test_everything_is_exported_by_category_and_gone_on_with(
+    publish: Publish, run: Run_, tmp_path: Path
+) -> None:
+    publish("Film")
+    publish("Film", "tv")
+    publish("x" * 255, "tv")
+    assert run("export", "--all", "--to", "all")[1] == ["3 NZBs written to all"]
+    found = sorted(path.relative_to(tmp_path) for path in (tmp_path / "all").rglob("*.nzb"))
+    assert found == [
+        Path("all/movies/Film.nzb"),
+        Path("all/tv/Film.nzb"),
+        Path(f"all/tv/{'x' * 251}.nzb"),
+    ]
+    (tmp_path / "all" / "tv" / "Film.nzb").unlink()
+    assert run("export", "--all", "--to", "all")[1] == ["1 NZB written to all, 2 were there"]
+
+
+def test_one_goes_to_the_standard_output(
+    publish: Publish, capfdbinary: pytest.CaptureFixture[bytes]
+) -> None:
+    publish("Film")
+    assert main(["library", "export", "Film", "--to", "-"]) == 0
+    assert capfdbinary.readouterr().out == NZB
+    for arguments in (["--all", "--to", "-"], ["a", "b", "--to", "-"], [], ["--all", "a"]):
+        assert main(["library", "export", *arguments]) == 1
+
+
+def test_where_no_gateway_runs_the_code_is_1(run: Run_, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("GATEWAY_API_KEY", "k")
+    monkeypatch.setenv("GATEWAY_PORT", "1")
+    for arguments in (["list"], ["show", "x"], ["rm", "x"], ["export", "x"]):
+        code, _, err = run(*arguments)
+        assert code == 1
+        assert err[0].startswith("nzb-gateway: nothing listens on 127.0.0.1:1: ")
