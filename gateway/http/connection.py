@@ -25,6 +25,8 @@ if TYPE_CHECKING:
 # An unread request body up to this size is read to its end, so that the connection can be kept.
 _DISCARD = 1 << 20
 _LINGER_S = 3.0
+# How long the client's machine may take nothing of what lies before a failure, and take it in all.
+_TAKING_S, _TAKEN_S, _LOOK_S = 2.0, 10.0, 0.01
 # Each proxy of a chain may write a line of its own, and together they are one list (RFC 9110, 5.3);
 # of lines that it does not know for a list, cheroot keeps the last.
 _LISTS: list[bytes] = cheroot.comma_separated_headers  # type: ignore[attr-defined]
@@ -138,6 +140,21 @@ class Connection(cheroot.HTTPConnection):
         # In this order: what is written between the two makes it less, never more.
         written = self.wfile.bytes_written
         return written - self.unsent()
+
+    def await_taken(self) -> None:
+        """Wait until the client's machine has all that was sent, while it goes on taking it.
+
+        A reset would have what is still on its way dropped: bytes before a hole in a film, say.
+        """
+        began = moved = time.monotonic()
+        left = self.unsent()
+        while left and not self.cut_on_close:
+            time.sleep(_LOOK_S)
+            now, before, left = time.monotonic(), left, self.unsent()
+            if left < before:
+                moved = now
+            if now - moved > _TAKING_S or now - began > _TAKEN_S:
+                return
 
     def has_all(self) -> bool:
         return self.is_sending_the_end and not self.unsent()

@@ -140,6 +140,7 @@ class Exchange(wsgi.Gateway_10):
             logger.error("%s failed", self._name, exc_info=error)
         if self.req.sent_headers:
             # Without a FIN before it: that would be a proper end where no length was declared.
+            self.connection.await_taken()
             self.connection.cut_on_close = True
             raise ClientGone("the response failed after its first byte") from error
         body = f"{sentence}\n".encode()

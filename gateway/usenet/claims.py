@@ -54,7 +54,9 @@ class Claims:
         return False
 
     def delivered(self, message_id: str) -> None:
-        """BODY brought it."""
+        """BODY brought it: whatever was said before, it is there now."""
+        with self._lock:
+            self._refused.discard(message_id)
         if message_id in self._said:
             self._count(kept=True)
 
@@ -98,6 +100,12 @@ class _Recent:
     def add(self, message_id: str) -> None:
         self._turn()
         self._new.add(hash(message_id))
+
+    def discard(self, message_id: str) -> None:
+        if self._new or self._old:
+            key = hash(message_id)
+            self._new.discard(key)
+            self._old.discard(key)
 
     def __contains__(self, message_id: str) -> bool:
         if not self._new and not self._old:

@@ -165,3 +165,11 @@ def test_what_is_remembered_is_bounded_and_fades(monkeypatch: pytest.MonkeyPatch
         claims.delivered(f"{number}@b")
     assert claims.believed
     assert claims.lies < 0.001
+
+
+def test_an_article_that_came_after_it_was_refused_is_there_again() -> None:
+    claims = Claims("main")
+    claims.refused("a@a")
+    claims.delivered("a@a")
+    assert claims.said("a@a")
+    assert claims.believed
