@@ -544,7 +544,7 @@ def test_ten_sudden_deaths_lose_nothing_and_publish_nothing_twice(tmp_path: Path
                 assert put(running, name, post.nzb).status == 201
             with contextlib.suppress(TimeoutError):
                 server.wait_for(
-                    lambda counts: sum(counts.commands.values()) > asked + after, timeout_s=0.3
+                    lambda counts: sum(counts.commands.values()) > asked + after, timeout_s=2.0
                 )
             running.process.kill()
             assert running.process.wait(10) == -signal.SIGKILL
