@@ -475,6 +475,26 @@ def test_what_was_filled_stays_filled_when_the_article_is_there_again(
     assert not shared.give((0, 50))
 
 
+def test_what_is_asked_for_before_it_is_filled_and_comes_after_is_filled(
+    shelf: Any, streams: Streams, told: Told
+) -> None:
+    data = film("film.mkv")
+    layout = shelf.plain(data, PART)
+    shared = edition(layout, told)
+    parcels: list[Any] = []
+
+    def meet(parcel: Any) -> None:
+        if parcel.part.number == 51 and not parcels:
+            parcels.append(parcel)
+            assert shared.meet([(0, 50)])  # by another reader, of whom the provider thought worse
+
+    shelf.on_request = meet
+    with streams.open(layout, holes=shared) as stream:
+        stream.seek(50 * PART)
+        assert stream.read(PART) == filled(data, "film.mkv", 50)[50 * PART : 51 * PART]
+    assert parcels
+
+
 class Cloud:
     """Articles that come and go, and what readers have seen of one edition."""
 
