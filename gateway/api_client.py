@@ -83,9 +83,9 @@ class ApiClient:
         ended = self._ask({"mode": "history", "limit": str(history)})["history"]
         return Listing(queue["status"], queue["slots"], ended["slots"])
 
-    def start_check(self, releases: Sequence[str]) -> dict[str, Any]:
+    def start_check(self, releases: Sequence[str], *, deep: bool = False) -> dict[str, Any]:
         """Have *releases* checked, or the whole library if there are none; return the request."""
-        body = json.dumps({"releases": list(releases)}).encode()
+        body = json.dumps({"releases": list(releases), "deep": deep}).encode()
         return self._ask_own("/checks", body)
 
     def checks(self, **query: str | int) -> dict[str, Any]:
@@ -118,6 +118,12 @@ class ApiClient:
     def remove_release(self, release_id: int) -> dict[str, Any]:
         """Remove a release and all that belongs to it; return what is gone."""
         return self._ask_own(f"/library/{release_id}", method="DELETE")
+
+    def check_history(self, release: str) -> list[dict[str, Any]]:
+        """Return the files of *release*, each with what its checks came to."""
+        answer = self._ask_own(f"/checks/history?{urlencode({'release': release})}")
+        files: list[dict[str, Any]] = answer["files"]
+        return files
 
     def leases(self) -> dict[str, Any]:
         """Return who occupies the slots that are shared."""

@@ -17,6 +17,7 @@ from gateway.errors import ConfigurationError
 from gateway.http.auth import ApiKey, RequireApiKey
 from gateway.http.clients import TrustedProxies
 from gateway.http.guard import HostGuard, PathGuard
+from gateway.http.health_metrics import HealthFigures
 from gateway.http.lease_metrics import LeaseFigures
 from gateway.http.metrics import Figures, make_metrics_app
 from gateway.http.router import Router
@@ -32,6 +33,7 @@ from gateway.leases.lease import LeaseStore
 from gateway.leases.memory import MemoryLeases
 from gateway.leases.redis import RedisLeases
 from gateway.library.catalogue import Library
+from gateway.library.check_agenda import CheckAgenda
 from gateway.library.check_records import CheckRecords
 from gateway.library.database import Database
 from gateway.library.editions import Editions
@@ -185,20 +187,22 @@ class Gateway:
             self.vod = vod_of(settings, self.keeper, library, streams)
             providers = usenet.source.providers
             records = CheckRecords(database, editions)
+            agenda = CheckAgenda(database)
             self.health = HealthWorker(
                 Examiner(usenet.source, providers=len(providers)),
                 library,
                 records,
-                # Nobody to ask: a round would find out nothing about any file.
-                interval_s=settings.health_round if providers else 0.0,
+                agenda,
+                # Nobody to ask: it would be found out that nothing can be.
+                scheduled=settings.health_checks and bool(providers),
                 checked=lambda file_id: self.holes.checked(file_id),
             )
-            self.holes = MetHoles(records, self.health.check_soon)
+            self.holes = MetHoles(library, records, self.health.check_soon)
             stack.callback(self.holes.stop)
             stack.callback(self.health.stop)
             api = Api(
                 [
-                    *checks.endpoints(HealthChecks(library, records, self.health)),
+                    *checks.endpoints(HealthChecks(library, records, agenda, self.health)),
                     *connections.endpoints(providers),
                     *leases.endpoints(
                         self.leases, self.keeper, self.vod.viewings, self._caps, self.vod.end
@@ -219,8 +223,11 @@ class Gateway:
             self.streaming = StreamingBodies.beside(settings.responses, suspend_s=settings.suspend)
             lease_figures = LeaseFigures(self.leases, self.keeper, self._caps)
             viewer_figures = ViewerFigures(self.streaming, lambda: self.server.watchdog)
+            health_figures = HealthFigures(self.health.status)
             vod_figures = VodFigures(self.vod.tally.snapshot, lambda: self.vod.admission.waiting)
-            metrics = make_metrics_app(figures, lease_figures, viewer_figures, vod_figures)
+            metrics = make_metrics_app(
+                figures, lease_figures, viewer_figures, vod_figures, health_figures
+            )
             key = ApiKey(self.keys.api_key)
             doors = Router(
                 {

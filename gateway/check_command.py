@@ -1,4 +1,7 @@
-"""`nzb-gateway check`: asks the running gateway for a check, and shows what it comes to."""
+"""`nzb-gateway check`: asks the running gateway for a check, and shows what it comes to.
+
+Or what the checks of a release came to so far (`--history`), or what is due (`--status`).
+"""
 
 from __future__ import annotations
 
@@ -21,6 +24,7 @@ def check(
     client: ApiClient,
     releases: Sequence[str],
     *,
+    deep: bool = False,
     wait: bool,
     out: TextIO,
     err: TextIO,
@@ -28,10 +32,11 @@ def check(
 ) -> int:
     """Have *releases*, or the whole library, checked; return the exit code.
 
-    *wait*: until the end, the progress on *err* if that is a terminal; otherwise nothing is
-    known yet, and the code is 0. *shown* makes text of strangers fit for a terminal.
+    *deep*: by fetching every article. *wait*: until the end, the progress on *err* if that is a
+    terminal; otherwise nothing is known yet, and the code is 0. *shown* makes text of strangers
+    fit for a terminal.
     """
-    request = client.start_check(releases)
+    request = client.start_check(releases, deep=deep)
     if not request["files"]:
         print("nothing to check: the library holds no file", file=out)
         return HEALTHY
@@ -53,9 +58,54 @@ def check(
             print(f"  {file['health'].upper():<8}  {name}  {shown(_words(file))}", file=out)
     counted = ", ".join(f"{found[health]:,} {health}" for health in _ORDER if found[health])
     print(f"{_files(found.total())}: {counted}", file=out)
+    brake = client.checks(limit=0)["schedule"]["brake"]
+    if brake is not None:
+        print(f"no file is checked by itself at present: {brake['reason']}", file=err)
     if found["degraded"] or found["failed"]:
         return BROKEN
     return UNKNOWN if found["unknown"] else HEALTHY
+
+
+def history(
+    client: ApiClient, releases: Sequence[str], *, out: TextIO, shown: Callable[[str], str]
+) -> int:
+    """Show what the checks of *releases* came to, the latest first; return the exit code."""
+    for release in releases:
+        for file in client.check_history(release):
+            name = f"{file['category']}/{file['release']}/{file['path']}"
+            print(shown(name) + ("" if file["checks"] else ": never checked"), file=out)
+            for one in file["checks"]:
+                counted = f"{one['missing']:,} of {one['articles']:,} articles missing"
+                if one["unknown"]:
+                    counted += f", {one['unknown']:,} unknown"
+                how = "deep, " if one["deep"] else ""
+                why = f": {shown(one['reason'])}" if one["reason"] else ""
+                print(
+                    f"  {_time(one['at'])}  {one['health'].upper():<8}  {counted}"
+                    f" ({how}{one['took_s']:.1f} s){why}",
+                    file=out,
+                )
+    return HEALTHY
+
+
+def status(client: ApiClient, *, out: TextIO) -> int:
+    """Show what is due, and whether files are checked by themselves; return the exit code."""
+    schedule = client.checks(limit=0)["schedule"]
+    found = schedule["files"]
+    counted = ", ".join(f"{found[health]:,} {health}" for health in _ORDER if found[health])
+    print(f"{_files(sum(found.values()))}{': ' if counted else ''}{counted}", file=out)
+    brake = schedule["brake"]
+    if not schedule["on"]:
+        print("no file is checked by itself (GATEWAY_HEALTH_CHECKS, or no provider)", file=out)
+    elif schedule["next_due"] is not None:
+        print(f"{schedule['overdue']:,} overdue, next due {_time(schedule['next_due'])}", file=out)
+    if brake is not None:
+        print(f"stopped until {_time(brake['until'])}: {brake['reason']}", file=out)
+    return HEALTHY
+
+
+def _time(seconds: float) -> str:
+    return f"{datetime.fromtimestamp(seconds).astimezone():%Y-%m-%d %H:%M}"
 
 
 def _wait(client: ApiClient, request_id: str, err: TextIO, shown: Callable[[str], str]) -> None:

@@ -103,6 +103,18 @@ def _parser() -> argparse.ArgumentParser:
         default=True,
         help="show the progress and what is found (default), or return at once",
     )
+    check.add_argument(
+        "--deep",
+        action="store_true",
+        help="fetch every article and hold it against its checksum, instead of asking for it",
+    )
+    instead = check.add_mutually_exclusive_group()
+    instead.add_argument(
+        "--history", action="store_true", help="show what the checks of RELEASE came to so far"
+    )
+    instead.add_argument(
+        "--status", action="store_true", help="show what is due, and whether checks are stopped"
+    )
     check.set_defaults(command=_check)
 
     add_library(commands)
@@ -203,9 +215,17 @@ def _queue(given: argparse.Namespace, settings: Settings) -> int:
 def _check(given: argparse.Namespace, settings: Settings) -> int:
     from gateway import check_command
 
+    client = ApiClient.of(settings)
+    if given.status:
+        return check_command.status(client, out=sys.stdout)
+    if given.history:
+        if not given.releases:
+            raise Refused("a history is that of a release: name one")
+        return check_command.history(client, given.releases, out=sys.stdout, shown=_shown)
     return check_command.check(
-        ApiClient.of(settings),
+        client,
         given.releases,
+        deep=given.deep,
         wait=given.wait,
         out=sys.stdout,
         err=sys.stderr,

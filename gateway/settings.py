@@ -109,7 +109,7 @@ class Settings(BaseSettings):
     sabnzbd_errors: Literal["json", "text"] = "json"
     addurl_private: Annotated[tuple[Network, ...], NoDecode] = ()
     drop_dir: Folder | None = None
-    health_round: Annotated[Duration, Field(ge=0)] = 7 * 86_400.0
+    health_checks: bool = True
     mount_dir: Mounted = PurePosixPath("/mnt/nzb-gateway")
     strm_url: Address | None = None
     arr: dict[str, ArrSettings] = {}

@@ -53,7 +53,7 @@ def gateway(
     monkeypatch.setenv("GATEWAY_PROVIDERS__MAIN__PORT", str(server.port))
     monkeypatch.setenv("GATEWAY_PROVIDERS__MAIN__TLS", "false")
     monkeypatch.setenv("GATEWAY_READ_TIMEOUT", "1s")
-    monkeypatch.setenv("GATEWAY_HEALTH_ROUND", "0")
+    monkeypatch.setenv("GATEWAY_HEALTH_CHECKS", "false")
     monkeypatch.setenv("GATEWAY_PORT", "0")
     with ExitStack() as stack:
 
@@ -122,11 +122,12 @@ def test_what_is_missing_is_shown_with_its_place_and_code_3(
 ) -> None:
     server.remove([*FILM.message_ids[12:14], FILM.message_ids[99], *SERIES.message_ids])
     gateway()
+    where = "segments 13-14, 100; at 4.8-5.6 %, 39.6-40.0 % of the file"
     assert run() == (
         3,
         [
             "movies/Film (2020)",
-            "  DEGRADED  film.mkv  3 of 250 articles missing (segments 13-14, 100)",
+            f"  DEGRADED  film.mkv  3 of 250 articles missing ({where})",
             "tv/Series S01E01",
             "  FAILED    episode.mkv  all 20 articles missing",
             "2 files: 1 degraded, 1 failed",

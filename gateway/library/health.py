@@ -11,6 +11,8 @@ import math
 from collections.abc import Collection, Iterable
 from dataclasses import dataclass, replace
 
+from gateway.library.check_times import CONFIRM_S, due_again, due_to_confirm, due_unanswered
+from gateway.library.damage import NOT_JUDGED, Damage
 from gateway.library.entries import FileEntry
 
 _SHOWN_HOLES = 4
@@ -21,7 +23,7 @@ class Health(enum.StrEnum):
 
     HEALTHY = "healthy"  # every article is there
     DEGRADED = "degraded"  # every provider says that some of them are missing
-    FAILED = "failed"  # every provider says that all of them are missing
+    FAILED = "failed"  # every provider says so of half of them, or of more
     UNKNOWN = "unknown"  # never checked, or not every article could be asked for
 
 
@@ -41,7 +43,9 @@ class Hole:
 class Findings:
     """What one check of a file found: of *articles*, so many are *missing* and *unknown*.
 
-    *holes* say where those are that are missing, in order; *reason* why any are unknown.
+    *holes* say where those are that are missing, in order; *reason* why any are unknown. Of the
+    missing, those in *damaged* are there, but are not what was posted: only a *deep* check, which
+    fetches every article, can tell.
     """
 
     articles: int
@@ -49,6 +53,8 @@ class Findings:
     unknown: int = 0
     holes: tuple[Hole, ...] = ()
     reason: str = ""
+    damaged: tuple[Hole, ...] = ()
+    deep: bool = False
 
     @property
     def is_complete(self) -> bool:
@@ -58,8 +64,13 @@ class Findings:
     @property
     def health(self) -> Health:
         if self.missing:
-            return Health.FAILED if self.missing == self.articles else Health.DEGRADED
+            return _broken(self.missing, self.articles)
         return Health.HEALTHY if self.is_complete else Health.UNKNOWN
+
+    def beside(self, known: tuple[Hole, ...]) -> Findings:
+        """Return these findings with the holes that were *known* already, as holes."""
+        parts = parts_of(self.holes) | parts_of(known)
+        return replace(self, missing=len(parts), holes=holes(sorted(parts)))
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,7 +81,12 @@ class FileHealth:
     *reason* say what the latest, of *checked_at*, could not find out. Times are seconds since
     1970; *checked_at* 0: never checked, *decided_at* None: nothing has led to a verdict. Where a
     reader has met holes since the latest check, that is what *decided_at* says.
-    *on_disk*: it was downloaded, and counts as one article.
+
+    The next check is due at *due_at*, 0: before all others. So many checks in a row left articles
+    *unanswered*. *failed_at* is the first check of those in a row that found the file FAILED, and
+    *confirmed_at* one an hour later or more that found the same; None unless it is FAILED, or
+    while a provider was ill. *damaged* are those of the holes whose articles are there, but not
+    as they were posted. *on_disk*: it was downloaded, and counts as one article.
     """
 
     file: FileEntry
@@ -83,12 +99,30 @@ class FileHealth:
     reason: str
     holes: tuple[Hole, ...]
     on_disk: bool = False
+    due_at: float = 0.0
+    unanswered: int = 0
+    failed_at: float | None = None
+    confirmed_at: float | None = None
+    damaged: tuple[Hole, ...] = ()
+    damage: Damage = NOT_JUDGED
 
     @property
     def health(self) -> Health:
         """The outcome of the latest check: UNKNOWN where it left an older verdict in force."""
         is_latest = self.decided_at is not None and self.decided_at >= self.checked_at
         return self.verdict if is_latest else Health.UNKNOWN
+
+    def would_confirm(self, findings: Findings, at: float) -> bool:
+        """Say whether *findings* at *at* confirm that the file has FAILED, if they count."""
+        return (
+            findings.health is Health.FAILED
+            and self.verdict is Health.FAILED
+            and self._decides(findings)
+            and not self.on_disk
+            and self.failed_at is not None
+            and self.confirmed_at is None
+            and at >= self.failed_at + CONFIRM_S
+        )
 
     def met(self, parts: Collection[tuple[int, int]], at: float) -> FileHealth | None:
         """Return what is known after a reader has met these missing *parts* at *at*.
@@ -109,30 +143,66 @@ class FileHealth:
             verdict=verdict,
             missing=len(found),
             holes=holes(found),
+            due_at=0.0,
         )
 
-    def after(self, findings: Findings, at: float) -> FileHealth:
+    def after(self, findings: Findings, at: float, *, is_sound: bool = True) -> FileHealth:
         """Return what is known after a check at *at* has found *findings*.
 
         A check that left articles unknown replaces the verdict only if it found more missing
-        than was known: the others may be among those that it could not ask for.
+        than was known: the others may be among those that it could not ask for. What was damaged
+        stays so until a deep check finds it whole. Unless the check *is_sound*, which it is not
+        while a provider is ill, it counts neither as first nor as second towards confirmation.
         """
-        checked = replace(
+        damaged = findings.damaged
+        if self.damaged and not findings.deep:
+            findings, damaged = findings.beside(self.damaged), self.damaged
+        now = replace(
             self,
             checked_at=at,
             articles=findings.articles or self.articles,
             unknown=findings.unknown,
             reason=findings.reason,
+            unanswered=0 if findings.is_complete else self.unanswered + 1,
         )
-        if not findings.is_complete and findings.missing <= self.missing:
-            return checked
-        return replace(
-            checked,
-            decided_at=at,
-            verdict=findings.health,
-            missing=findings.missing,
-            holes=findings.holes,
-        )
+        if self._decides(findings):
+            failed_at, confirmed_at = self._confirmation(findings, at, is_sound)
+            now = replace(
+                now,
+                decided_at=at,
+                verdict=findings.health,
+                missing=findings.missing,
+                holes=findings.holes,
+                damaged=damaged,
+                failed_at=failed_at,
+                confirmed_at=confirmed_at,
+            )
+        return replace(now, due_at=now._due(at))
+
+    def _decides(self, findings: Findings) -> bool:
+        return findings.is_complete or findings.missing > self.missing
+
+    def _confirmation(
+        self, findings: Findings, at: float, is_sound: bool
+    ) -> tuple[float | None, float | None]:
+        if findings.health is not Health.FAILED:
+            return None, None
+        failed_at, confirmed_at = self.failed_at, self.confirmed_at
+        if is_sound and self.would_confirm(findings, at):
+            confirmed_at = at
+        if self.verdict is not Health.FAILED or failed_at is None or failed_at > at:
+            failed_at = at if is_sound else None
+        return failed_at, confirmed_at
+
+    def _due(self, at: float) -> float:
+        published = self.file.release.created
+        if self.unanswered:
+            return due_unanswered(self.file.id, at, self.unanswered)
+        if self.verdict is Health.FAILED and self.confirmed_at is None and not self.on_disk:
+            return due_to_confirm(
+                self.file.id, at if self.failed_at is None else self.failed_at, at
+            )
+        return due_again(self.file.id, published, at)
 
     def in_words(self) -> str:
         """Say what is known in one sentence, with its numbers."""
@@ -143,34 +213,38 @@ class FileHealth:
             case Health.HEALTHY:
                 return f"{articles} present"
             case Health.FAILED:
-                return f"all {articles} missing"
+                lost = "all" if self.missing == self.articles else f"{self.missing:,} of"
+                return f"{lost} {articles} missing{self._damaged_in_words()}"
             case Health.DEGRADED:
-                rest = f", {self.unknown:,} unknown: {self.reason}" if self.unknown else ""
-                where = _holes_in_words(self.holes)
-                if self.decided_at is not None and self.decided_at > self.checked_at:
-                    rest = ", as a reader has found: not checked since"
-                if not self.articles:
-                    return f"{self.missing:,} missing ({where}){rest}"
-                return f"{self.missing:,} of {articles} missing ({where}){rest}"
+                of = f" of {articles}" if self.articles else ""
+                return (
+                    f"{self.missing:,}{of} missing{self._damaged_in_words()} ({self._where()})"
+                    + (self._not_told())
+                )
             case Health.UNKNOWN:
                 if not self.checked_at:
                     return "never checked"
                 asked = f"{self.unknown:,} of {articles} unknown: " if self.unknown else ""
                 return f"{asked}{self.reason}"
 
+    def _damaged_in_words(self) -> str:
+        count = sum(map(len, self.damaged))
+        return f", {count:,} of them damaged" if count else ""
 
-@dataclass(frozen=True, slots=True)
-class Round:
-    """A round of checks over the whole library. Times are seconds since 1970.
+    def _where(self) -> str:
+        where = _holes_in_words(self.holes)
+        if self.damage.lost:
+            where += f"; at {self.damage.where(self.file.size)} of the file"
+        return where
 
-    *ended* None: it is under way, or was when the program ended. *reason*: why it was stopped
-    before its end, if it was.
-    """
+    def _not_told(self) -> str:
+        if self.decided_at is not None and self.decided_at > self.checked_at:
+            return ", as a reader has found: not checked since"
+        return f", {self.unknown:,} unknown: {self.reason}" if self.unknown else ""
 
-    id: int
-    began: float
-    ended: float | None = None
-    reason: str = ""
+
+def _broken(missing: int, articles: int) -> Health:
+    return Health.FAILED if 2 * missing >= articles else Health.DEGRADED
 
 
 def holes(missing: Iterable[tuple[int, int]]) -> tuple[Hole, ...]:

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
+from gateway.library.check_agenda import Braked
+from gateway.library.check_history import Checked
 from gateway.library.entries import FileEntry
-from gateway.library.health import FileHealth, Round
+from gateway.library.health import FileHealth, Health
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,15 +97,18 @@ class CheckRequest:
 
 
 @dataclass(frozen=True, slots=True)
-class RoundStatus:
-    """The latest round over the library, None if there was none; *left* of its files are to come.
+class ScheduleStatus:
+    """The checks that nobody asks for: none unless the schedule *is_on*.
 
-    *interval_s* lies between the beginnings of two rounds; 0: there are none.
+    So many files are *overdue*; the first of all is due at *next_due*, None if there is none.
+    *braked*: why none is checked at present. *verdicts*: how many files there are of each.
     """
 
-    latest: Round | None
-    left: int
-    interval_s: float
+    is_on: bool
+    overdue: int
+    next_due: float | None
+    braked: Braked | None
+    verdicts: Mapping[Health, int]
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,7 +117,7 @@ class CheckStatus:
 
     running: RunningCheck | None
     requests: tuple[CheckRequest, ...]
-    round: RoundStatus
+    schedule: ScheduleStatus
 
 
 @dataclass(frozen=True, slots=True)
@@ -123,15 +128,23 @@ class CheckResults:
     after: int | None
 
 
+@dataclass(frozen=True, slots=True)
+class FileHistory:
+    """What is known of a file, and what its *checks* came to, the latest first."""
+
+    known: FileHealth
+    checks: Sequence[Checked]
+
+
 class Checks(Protocol):
     """Where the health of files is asked for. Every method raises StorageError."""
 
-    def start(self, releases: Sequence[str] = ()) -> CheckRequest:
+    def start(self, releases: Sequence[str] = (), *, deep: bool = False) -> CheckRequest:
         """Check these releases ("name" or "category/name") now, or the whole library if none.
 
-        They go before all that is checked by itself, releases before the whole library. Raises
-        NotInLibrary, with names that are like it, if there is no such release; nothing is
-        checked then.
+        *deep*: by fetching every article. They go before all that is checked by itself, releases
+        before the whole library. Raises NotInLibrary, with names that are like it, if there is no
+        such release; nothing is checked then.
         """
         ...
 
@@ -146,5 +159,12 @@ class Checks(Protocol):
 
         Of the library's a page of at most *limit* releases, the first from *after* 0 on. Raises
         NotInLibrary.
+        """
+        ...
+
+    def history(self, release: str | None = None, *, limit: int = 20) -> Sequence[FileHistory]:
+        """Return what the checks of the files of a release came to.
+
+        With None, those of the *limit* files that were checked last. Raises NotInLibrary.
         """
         ...

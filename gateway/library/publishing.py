@@ -11,6 +11,7 @@ import sqlalchemy as sa
 from sqlalchemy.engine import Connection
 
 from gateway.library import packing
+from gateway.library.check_times import first_due
 from gateway.library.entries import NewFile, NewRelease, Release
 from gateway.library.links import make_links
 from gateway.library.schema import checks, disk_files, file_numbers, files, posted_files, releases
@@ -65,11 +66,12 @@ def publish(tx: Connection, new: NewRelease) -> Release:
         ]
         if on_disk:
             tx.execute(sa.insert(disk_files), on_disk)
-        # Never checked yet: the first in the order of checks.
+        # The import has asked for some of their articles just now.
         new_ids = sa.select(files.c.id).where(files.c.release_id == release_id)
         in_order = new_ids.order_by(files.c.folder, files.c.name)
         tx.execute(sa.insert(file_numbers).from_select([file_numbers.c.file_id], in_order, False))
-        tx.execute(sa.insert(checks).from_select([checks.c.file_id], new_ids, False))
+        due = new_ids.add_columns(sa.literal(first_due(new.created)))
+        tx.execute(sa.insert(checks).from_select([checks.c.file_id, checks.c.due_at], due, False))
     release = Release(release_id, category, name, new.created, new.password)
     make_links(tx, release, new.links, new.created)
     return release

@@ -28,7 +28,7 @@ from sqlalchemy import (
     text,
 )
 
-REVISION = "0008"
+REVISION = "0009"
 """The schema that this program works with: the newest of `migrations/versions`."""
 
 metadata = MetaData(
@@ -161,6 +161,15 @@ checks = Table(
     Column("unknown", Integer, nullable=False, server_default=text("0")),
     Column("reason", Text, nullable=False, server_default=text("''")),
     Column("holes", Text, nullable=False, server_default=text("''")),
+    Column("due_at", Float, nullable=False, server_default=text("0")),  # 0: before all others
+    Column("unanswered", Integer, nullable=False, server_default=text("0")),  # in a row
+    Column("failed_at", Float),  # the first check of those in a row that found it FAILED
+    Column("confirmed_at", Float),
+    Column("damaged", Text, nullable=False, server_default=text("''")),  # of the holes
+    Column("playable", Text, nullable=False, server_default=text("''")),
+    Column("why", Text, nullable=False, server_default=text("''")),
+    Column("lost", Text, nullable=False, server_default=text("''")),  # bytes of the file
+    Column("lost_bytes", BigInteger, nullable=False, server_default=text("0")),
 )
 
 # Films whose holes are filled: see `gateway.library.editions`. No row: never read so, no holes.
@@ -175,17 +184,45 @@ editions = Table(
 # The folders of the categories of which editions are kept.
 edition_folders = Table("edition_folders", metadata, Column("folder", _Name, primary_key=True))
 
-# Whose check is longest ago, with all that is needed to find the file.
+# Each with all that is needed to find the file: whose check is longest ago, whose is most overdue,
+# which were found healthy last.
 Index("ix_checks_checked_at", checks.c.checked_at, checks.c.file_id)
+Index("ix_checks_due_at", checks.c.due_at, checks.c.file_id)
+Index("ix_checks_verdict", checks.c.verdict, checks.c.decided_at, checks.c.file_id)
+Index(
+    "ix_checks_confirmed_at",
+    checks.c.confirmed_at,
+    sqlite_where=checks.c.confirmed_at.is_not(None),
+    postgresql_where=checks.c.confirmed_at.is_not(None),
+)
 
-check_rounds = Table(
-    "check_rounds",
+# The outcomes of the checks of each file, the latest last: see `gateway.library.check_history`.
+check_history = Table(
+    "check_history",
     metadata,
     Column("id", _RowId, primary_key=True),
-    Column("began", Float, nullable=False),
-    Column("ended", Float),  # none: under way
-    Column("reason", Text, nullable=False, server_default=text("''")),  # why it was stopped
+    Column("file_id", Text, ForeignKey("files.id", ondelete="CASCADE"), nullable=False),
+    Column("at", Float, nullable=False),
+    Column("health", Text, nullable=False),
+    Column("is_change", Boolean, nullable=False),  # another outcome than that of the one before
+    Column("deep", Boolean, nullable=False),
+    Column("articles", Integer, nullable=False),
+    Column("missing", Integer, nullable=False),
+    Column("unknown", Integer, nullable=False),
+    Column("took_s", Float, nullable=False),
+    Column("reason", Text, nullable=False),
     sqlite_autoincrement=True,
+)
+Index("ix_check_history_file_id", check_history.c.file_id, check_history.c.id)
+
+# A row while no file is checked by itself, because a provider is ill.
+check_brake = Table(
+    "check_brake",
+    metadata,
+    Column("id", Integer, primary_key=True),
+    Column("since", Float, nullable=False),
+    Column("until", Float, nullable=False),
+    Column("reason", Text, nullable=False),
 )
 
 jobs = Table(

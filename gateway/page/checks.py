@@ -10,10 +10,17 @@ from typing import Annotated, Literal
 from pydantic import BaseModel, ConfigDict, Field
 
 from gateway.library.health import FileHealth
-from gateway.library.ports import CheckRequest, Checks, CheckStatus
+from gateway.library.ports import (
+    CheckRequest,
+    Checks,
+    CheckStatus,
+    FileHistory,
+    ScheduleStatus,
+)
 from gateway.page.endpoint import Call, Endpoint
 
 HealthName = Literal["healthy", "degraded", "failed", "unknown"]
+PlayableName = Literal["whole", "gaps", "no", ""]
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,12 +33,25 @@ class HoleView:
 
 
 @dataclass(frozen=True, slots=True)
+class SpanView:
+    """Bytes of a file, from *begin* to before *end*."""
+
+    begin: int
+    end: int
+
+
+@dataclass(frozen=True, slots=True)
 class FileView:
     """A file. *health*: what its latest check came to, in *words*; *verdict*: what is in force.
 
     They differ where the latest check got no answer: the verdict is then that of *decided_at*,
     as are *missing* and *holes*, while *unknown* and *reason* are of *checked_at*. Times are
-    seconds since 1970, null if it never happened.
+    seconds since 1970, null if it never happened. *damaged* are those of the missing whose articles
+    are there, but are not what was posted. *confirmed_at*: FAILED for certain since then.
+
+    *playable*: "whole", "gaps" (it plays with gaps, in a category whose ON_MISSING is pad), "no",
+    "" (nobody has looked); *why* says what that rests on. *lost* are the first spans of the
+    *lost_bytes* bytes that the holes take from the file.
     """
 
     path: str
@@ -43,8 +63,15 @@ class FileView:
     unknown: int
     reason: str
     holes: tuple[HoleView, ...]
+    damaged: int
+    playable: PlayableName
+    why: str
+    lost: tuple[SpanView, ...]
+    lost_bytes: int
     checked_at: float | None
     decided_at: float | None
+    confirmed_at: float | None
+    due_at: float | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,31 +104,67 @@ class RequestView:
 
 
 @dataclass(frozen=True, slots=True)
-class RoundView:
-    """The latest round over the library: *left* of its files are to come.
+class BrakeView:
+    """No file is checked by itself from *since* to *until*: a provider is ill."""
 
-    *ended* null: it is under way. *stopped*: why it ended before its time, empty if it did not.
+    since: float
+    until: float
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class ScheduleView:
+    """The checks that nobody asks for; none unless *on* (GATEWAY_HEALTH_CHECKS).
+
+    *overdue* files are to be checked now, the first of all is due at *next_due*. *files*: how many
+    there are of each verdict.
     """
 
-    began: float
-    ended: float | None
-    stopped: str
-    left: int
+    on: bool
+    overdue: int
+    next_due: float | None
+    brake: BrakeView | None
+    files: dict[HealthName, int]
 
 
 @dataclass(frozen=True, slots=True)
 class ChecksView:
-    """*interval_s* lies between the beginnings of two rounds; 0: there are none.
-
-    *next*: send it as `after` for the following releases; null: these are the last.
-    """
+    """*next*: send it as `after` for the following releases; null: these are the last."""
 
     running: RunningView | None
     requests: tuple[RequestView, ...]
-    round: RoundView | None
-    interval_s: float
+    schedule: ScheduleView
     results: tuple[ReleaseView, ...]
     next: int | None
+
+
+@dataclass(frozen=True, slots=True)
+class CheckedView:
+    """What one check came to: *health* is its own outcome. *took_s* in seconds."""
+
+    at: float
+    health: HealthName
+    deep: bool
+    articles: int
+    missing: int
+    unknown: int
+    took_s: float
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class FileHistoryView:
+    """The checks of a file, the latest first: the last 50, and what changed before them."""
+
+    category: str
+    release: str
+    path: str
+    checks: tuple[CheckedView, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class HistoryView:
+    files: tuple[FileHistoryView, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,12 +176,24 @@ class Wanted:
     limit: Annotated[int, Field(ge=0, le=1000)] = 100
 
 
+@dataclass(frozen=True, slots=True)
+class WantedHistory:
+    """*release*: "name" or "category/name"; without one, the *limit* files checked last."""
+
+    release: Annotated[str, Field(min_length=1, max_length=1000)] | None = None
+    limit: Annotated[int, Field(ge=1, le=100)] = 20
+
+
 class Start(BaseModel):
-    """*releases*: each "name" or "category/name"; none of them: the whole library."""
+    """*releases*: each "name" or "category/name"; none of them: the whole library.
+
+    *deep*: every article is fetched, and held against its CRC-32; it is asked for otherwise.
+    """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     releases: list[Annotated[str, Field(min_length=1, max_length=1000)]] = []
+    deep: bool = False
 
 
 def endpoints(checks: Checks) -> list[Endpoint]:
@@ -138,7 +213,12 @@ def endpoints(checks: Checks) -> list[Endpoint]:
 
     def start(call: Call) -> RequestView:
         assert isinstance(call.body, Start)
-        return _request(checks.start(call.body.releases))
+        return _request(checks.start(call.body.releases, deep=call.body.deep))
+
+    def history(call: Call) -> HistoryView:
+        wanted = call.query
+        assert isinstance(wanted, WantedHistory)
+        return HistoryView(tuple(map(_history, checks.history(wanted.release, limit=wanted.limit))))
 
     unknown = {404: "There is no such release; the sentence has names that are like it"}
     return [
@@ -161,6 +241,15 @@ def endpoints(checks: Checks) -> list[Endpoint]:
             status=202,
             refusals=unknown,
         ),
+        Endpoint(
+            "GET",
+            "/checks/history",
+            "Tell what the checks of a release came to, or those of the files checked last",
+            HistoryView,
+            history,
+            query=WantedHistory,
+            refusals=unknown,
+        ),
     ]
 
 
@@ -176,19 +265,48 @@ def _view(status: CheckStatus, files: Sequence[FileHealth], after: int | None) -
             status.running.done,
             status.running.asked,
         )
-    latest = status.round.latest
     return ChecksView(
         running,
         tuple(_request(request) for request in status.requests),
-        None
-        if latest is None
-        else RoundView(latest.began, latest.ended, latest.reason, status.round.left),
-        status.round.interval_s,
+        _schedule(status.schedule),
         tuple(
             ReleaseView(release.category, release.name, tuple(map(_file, of_release)))
             for release, of_release in groupby(files, key=lambda known: known.file.release)
         ),
         after,
+    )
+
+
+def _schedule(status: ScheduleStatus) -> ScheduleView:
+    braked = status.braked
+    return ScheduleView(
+        status.is_on,
+        status.overdue,
+        status.next_due,
+        None if braked is None else BrakeView(braked.since, braked.until, braked.reason),
+        {health.value: count for health, count in status.verdicts.items()},
+    )
+
+
+def _history(of_file: FileHistory) -> FileHistoryView:
+    file = of_file.known.file
+    return FileHistoryView(
+        file.release.category,
+        file.release.name,
+        file.path,
+        tuple(
+            CheckedView(
+                one.at,
+                one.health.value,
+                one.deep,
+                one.articles,
+                one.missing,
+                one.unknown,
+                one.took_s,
+                one.reason,
+            )
+            for one in of_file.checks
+        ),
     )
 
 
@@ -207,6 +325,13 @@ def _file(known: FileHealth) -> FileView:
         known.unknown,
         known.reason,
         tuple(HoleView(hole.posted + 1, hole.first + 1, hole.last + 1) for hole in known.holes),
+        sum(map(len, known.damaged)),
+        known.damage.playable.value,
+        known.damage.why,
+        tuple(SpanView(*span) for span in known.damage.lost),
+        known.damage.lost_bytes,
         known.checked_at or None,
         known.decided_at,
+        known.confirmed_at,
+        known.due_at or None,
     )

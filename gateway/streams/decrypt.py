@@ -14,7 +14,7 @@ from __future__ import annotations
 from bisect import bisect_right
 from collections.abc import Callable, Sequence
 from dataclasses import replace
-from itertools import accumulate
+from itertools import accumulate, zip_longest
 from typing import NamedTuple
 
 from cryptography.hazmat.primitives.ciphers import CipherContext
@@ -91,9 +91,33 @@ class CipheredLayout:
         """Return all parts that hold bytes of the file: see `Layout.touched`."""
         return self.carrier.touched()
 
+    def shown(self, posted: int, first: int, last: int) -> list[tuple[int, int]]:
+        """Return which bytes lie in these parts: see `Layout.shown`.
+
+        Where they are encrypted, those of the blocks that cannot be decrypted without them too.
+        """
+        found = []
+        for begin, end in self.carrier.shown(posted, first, last):
+            for section, following in zip_longest(self._sections, self._sections[1:]):
+                stop = self.carrier.size if following is None else following.carrier
+                low, high = max(begin, section.carrier), min(end, stop)
+                if low >= high:
+                    continue
+                slack = BLOCK if section.cipher is not None else 0
+                shift = section.position - section.carrier - section.skip
+                low = max(section.position, low + shift - slack)
+                high = min(section.end, high + shift + slack)
+                if low < high:
+                    found.append((low, high))
+        return found
+
     def article(self, posted: int, index: int) -> Part:
         """Return part *index* of a posted file: see `Layout.article`."""
         return self.carrier.article(posted, index)
+
+    def whole_article(self, posted: int, index: int) -> tuple[Part, int]:
+        """Return part *index* with what it must carry: see `Layout.whole_article`."""
+        return self.carrier.whole_article(posted, index)
 
 
 class DecryptingStream(ViewReader):

@@ -170,6 +170,15 @@ class Layout:
         table = self._tables[posted]
         return Part(table.message_ids(index), index + 1, len(table))
 
+    def whole_article(self, posted: int, index: int) -> tuple[Part, int]:
+        """Return part *index* of a posted file with what it must carry, and about how many bytes.
+
+        To fetch it, and see whether it is what was posted.
+        """
+        table = self._tables[posted]
+        with _irregular:
+            return table.part(index), -(-table.size // len(table))
+
     def learn(self, piece: Piece, begin: int, end: int) -> Piece:
         """Take from the article of *piece* that it carries [begin, end) of the posted file.
 

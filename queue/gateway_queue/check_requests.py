@@ -19,17 +19,23 @@ class Urgency(enum.IntEnum):
     NAMED = 0  # somebody asked for its release
     HOLE = 1  # a reader has met a hole in it
     WHOLE = 2  # somebody asked for the whole library
-    ROUND = 3  # nobody
+    DUE = 3  # nobody
 
 
 class Asked:
-    """One request: *files*, or with None all that were not checked since *began*."""
+    """One request: *files*, or with None all that were not checked since *began*.
 
-    def __init__(self, files: Sequence[str] | None, total: int, began: float) -> None:
+    *deep*: every article is to be fetched.
+    """
+
+    def __init__(
+        self, files: Sequence[str] | None, total: int, began: float, *, deep: bool = False
+    ) -> None:
         self.id = secrets.token_hex(8)
         self.files = None if files is None else deque(files)
         self.total = total
         self.began = began
+        self.deep = deep
         self.done = 0
         self.is_finished = False
 

@@ -53,7 +53,7 @@ def read_through(
     """
     reading = Reading()
     differing = []
-    with _Window(source, _parts(files), ticket, patience_s) as window:
+    with Window(source, _parts(files), ticket, patience_s) as window:
         for number, (table, expected) in enumerate(files):
             digest = _digest(table, window, reading, wanted=expected is not None)
             if digest is not None and digest != expected:
@@ -64,7 +64,7 @@ def read_through(
     return reading
 
 
-def _digest(table: PartTable, window: _Window, reading: Reading, *, wanted: bool) -> bytes | None:
+def _digest(table: PartTable, window: Window, reading: Reading, *, wanted: bool) -> bytes | None:
     """Read one file on, and return its MD5 if that is *wanted* and all of it was there."""
     md5 = hashlib.md5(usedforsecurity=False) if wanted else None
     lost = reading.lost
@@ -98,7 +98,7 @@ def _parts(files: Sequence[tuple[PartTable, bytes | None]]) -> Iterator[tuple[Pa
             yield table.part(index), end - begin
 
 
-class _Window:
+class Window:
     """Articles asked for ahead, and given in order. To be left as a context manager.
 
     *silent*: the last one that was given had not come in time.
@@ -126,6 +126,11 @@ class _Window:
     def __exit__(self, *exc_info: object) -> None:
         for fetch, _ in self._ahead:
             fetch.cancel()
+
+    def following(self) -> Pending | None:
+        """Return the next article as `next`, None if that was the last."""
+        self._fill()
+        return self.next() if self._ahead else None
 
     def next(self) -> Pending:
         """Return the next article, which is done unless it is overdue. Raises LetGo."""

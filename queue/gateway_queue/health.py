@@ -1,7 +1,9 @@
-"""The check of one file: is every article behind its bytes there? By STAT, in pipelined batches.
+"""The check of one file: is every article behind its bytes there? By STAT, or by fetching all.
 
 Present, missing and unknown are counted apart. Missing is what every provider said it lacks, and
-what the NZB does not list; unknown is whatever nobody answered, and never becomes missing.
+what the NZB does not list; unknown is whatever nobody answered, and never becomes missing. STAT
+goes in pipelined batches; a deep check fetches every article, and holds it against its CRC-32 and
+what it has to carry: one that is not what was posted counts as missing, and as damaged.
 """
 
 from __future__ import annotations
@@ -9,17 +11,22 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterator, Sequence
 from itertools import islice
-from typing import Protocol
 
-from gateway.errors import NotOnDisk
-from gateway.library.health import Findings, holes
+from gateway.errors import ArticleDamaged, ArticleMissing, GatewayError, NotOnDisk
+from gateway.library.damage import NOT_JUDGED, Damage, judge
+from gateway.library.entries import FileEntry
+from gateway.library.health import Findings, Hole, holes, parts_of
 from gateway.nzb.extents import Part
 from gateway.streams.decrypt import CipheredLayout
 from gateway.streams.layout import Layout
 from gateway.streams.on_disk import DiskFile, FileLayout
+from gateway.streams.padding import LIMITS, Gap, rows
+from gateway.streams.source import Articles
 from gateway.usenet.articles import Verdict
 from gateway.usenet.workload import Reservation, Workload, scope
+from gateway_queue.deep_reading import Window
 from gateway_queue.ticket import Ticket
+from gateway_queue.verifier import sample
 
 # So many articles are asked for in one go: few at first, since a provider that does not answer is
 # noticed at the end of a go only; then as many as about a second suffices for.
@@ -27,21 +34,13 @@ _FIRST, _MOST = 100, 2_000
 _GROWTH = 4
 _GO_S = 1.0
 
+# So many articles tell whether anything of a file is there.
+_FEW = 5
+# After so many in a row that nobody could be asked for there is no point in fetching more.
+_ENOUGH = 100
+
 # An article of a file: which posted file of its layout, which part of that.
 Place = tuple[int, int]
-
-
-class Prober(Protocol):
-    """Who says whether articles are there: `gateway.usenet.articles.ArticleSource`."""
-
-    def exists(
-        self,
-        parts: Sequence[Part],
-        *,
-        timeout_s: float,
-        given_up: Callable[[], bool] | None = None,
-    ) -> list[Verdict]:
-        """Return a verdict for each part; UNKNOWN for what was not known in time."""
 
 
 class Examiner:
@@ -52,7 +51,7 @@ class Examiner:
 
     def __init__(
         self,
-        source: Prober,
+        source: Articles,
         *,
         providers: int,
         patience_s: float = 120.0,
@@ -64,7 +63,12 @@ class Examiner:
         self._clock = clock
 
     def examine(
-        self, layout: FileLayout, ticket: Ticket, progress: Callable[[int, int], None]
+        self,
+        layout: FileLayout,
+        ticket: Ticket,
+        progress: Callable[[int, int], None],
+        *,
+        deep: bool = False,
     ) -> Findings:
         """Return what is found of the file of *layout*, under the reservation for checks.
 
@@ -77,8 +81,24 @@ class Examiner:
         spans = layout.touched()
         total = sum(len(span) for _, span in spans)
         progress(0, total)
+        examine = self._fetch_all if deep else self._examine
         with scope(Reservation(Workload.HEALTH)):
-            return self._examine(layout, _places(spans), total, ticket, progress)
+            return examine(layout, _places(spans), total, ticket, progress)
+
+    def has_any(self, layout: FileLayout, ticket: Ticket) -> bool:
+        """Say whether of a few articles of a file any is there. Raises LetGo."""
+        if isinstance(layout, DiskFile):
+            return False
+        places = list(_places(layout.touched()))
+        parts = [layout.article(*places[index]) for index in sample(len(places), most=_FEW)]
+        with scope(Reservation(Workload.HEALTH)):
+            verdicts = self._source.exists(
+                [part for part in parts if part.message_ids],
+                timeout_s=self._patience_s,
+                given_up=lambda: ticket.cancelled,
+            )
+        ticket.check()
+        return Verdict.PRESENT in verdicts
 
     def _examine(
         self,
@@ -123,6 +143,57 @@ class Examiner:
         reason = self._why_unknown() if unknown else ""
         return Findings(total, len(missing), unknown, holes(missing), reason)
 
+    def _fetch_all(
+        self,
+        layout: Layout | CipheredLayout,
+        places: Iterator[Place],
+        total: int,
+        ticket: Ticket,
+        progress: Callable[[int, int], None],
+    ) -> Findings:
+        gaps: list[Place] = []
+        asked: list[Place] = []  # in the order in which they come
+
+        def listed() -> Iterator[tuple[Part, int]]:
+            for place in places:
+                part, size = layout.whole_article(*place)
+                if part.message_ids:
+                    asked.append(place)
+                    yield part, size
+                else:
+                    gaps.append(place)
+
+        missing: list[Place] = []
+        damaged: list[Place] = []
+        told = failed = in_a_row = 0
+        reason = ""
+        with Window(self._source, listed(), ticket, self._patience_s) as window:
+            while (fetch := window.following()) is not None:
+                place = asked[told + failed]
+                try:
+                    fetch.result(0)
+                except ArticleMissing:
+                    missing.append(place)
+                except ArticleDamaged:
+                    damaged.append(place)
+                except GatewayError as exc:
+                    failed, in_a_row, reason = failed + 1, in_a_row + 1, str(exc)
+                    if window.silent or in_a_row == _ENOUGH:
+                        break
+                    continue
+                told, in_a_row = told + 1, 0
+                progress(told + failed, total)
+        broken = sorted(missing + damaged + gaps)
+        return Findings(
+            total,
+            len(broken),
+            total - told - len(gaps),
+            holes(broken),
+            reason,
+            holes(sorted(damaged)),
+            deep=True,
+        )
+
     def _why_unknown(self) -> str:
         if not self._providers:
             return "no provider is configured: set GATEWAY_PROVIDERS__MAIN__HOST"
@@ -141,6 +212,24 @@ def _on_disk(file: DiskFile) -> Findings:
             return Findings(1, unknown=1, reason=str(exc))
         return Findings(1, missing=1)
     return Findings(1)
+
+
+def damage_of(file: FileEntry, layout: FileLayout, found: Sequence[Hole]) -> Damage:
+    """Return what *found*, holes in the file of *layout*, mean for whoever wants to play it."""
+    if isinstance(layout, DiskFile):
+        gaps = [Gap(0, file.size, 1)] if found else []
+    elif sum(map(len, found)) <= LIMITS.in_all:
+        parts = sorted(parts_of(found))
+        gaps = rows(span for posted, part in parts for span in layout.shown(posted, part, part))
+    else:  # too much to look at each article
+        gaps = sorted(
+            Gap(begin, end, len(hole))
+            for hole in found
+            for begin, end in layout.shown(hole.posted, hole.first, hole.last)
+        )
+    if found and not gaps:
+        return NOT_JUDGED  # where sizes are guessed, an article may seem to hold nothing of it
+    return judge(file.name, file.size, gaps)
 
 
 def _places(spans: Sequence[tuple[int, range]]) -> Iterator[Place]:

@@ -1,4 +1,4 @@
-"""Checks files one after the other: what people ask for first, else the library, in rounds.
+"""Checks files one after the other: what people ask for, else what is due (`Schedule`).
 
 What was begun and not ended, by a stop or for something more urgent, leaves the old result as it
 is, and is begun anew later.
@@ -15,13 +15,16 @@ from typing import TypeVar
 
 from gateway.errors import GatewayError, NotInLibrary, StorageError
 from gateway.library.catalogue import Library
+from gateway.library.check_agenda import Braked, CheckAgenda
 from gateway.library.check_records import CheckRecords
 from gateway.library.health import FileHealth, Findings
 from gateway.library.ports import CheckRequest, CheckStatus, RunningCheck
+from gateway.streams.on_disk import FileLayout
+from gateway_queue.brake import WINDOW_S
 from gateway_queue.check_requests import Asked, Requests, Urgency
-from gateway_queue.check_rounds import Rounds
-from gateway_queue.health import Examiner
+from gateway_queue.health import Examiner, damage_of
 from gateway_queue.item import LetGo
+from gateway_queue.schedule import Schedule
 from gateway_queue.ticket import Ticket
 
 log = logging.getLogger(__name__)
@@ -32,6 +35,8 @@ T = TypeVar("T")
 _PAUSE_S = 30.0
 # The clock may be set while nothing is to be done.
 _LONGEST_SLEEP_S = 600.0
+# So many files are asked whether the providers are well.
+_WITNESSES = 3
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,13 +47,29 @@ class _Job:
     since: float
     urgency: Urgency
     asked: Asked | None = None
+    is_probe: bool = False
+
+    @property
+    def deep(self) -> bool:
+        return self.asked is not None and self.asked.deep
+
+
+@dataclass(frozen=True, slots=True)
+class _Found:
+    """What a check has found of a file with this *layout*, and whether that counts as sound."""
+
+    findings: Findings
+    layout: FileLayout | None
+    took_s: float
+    is_sound: bool = True
 
 
 class HealthWorker:
     """One thread that checks, from `start` to `stop`.
 
-    *interval_s* lies between the beginnings of two rounds; 0: only what is asked for is checked.
-    *checked* is told of every file that was checked.
+    *scheduled* False: only what is asked for is checked, and where a reader has met a hole.
+    *checked* is told of every file that was checked, *on_confirmed* that some file is known to
+    have FAILED for certain; both quick, and on the thread that checks.
     """
 
     def __init__(
@@ -56,17 +77,21 @@ class HealthWorker:
         examiner: Examiner,
         library: Library,
         records: CheckRecords,
+        agenda: CheckAgenda,
         *,
-        interval_s: float,
+        scheduled: bool = True,
         checked: Callable[[str], None] = lambda _file_id: None,
+        on_confirmed: Callable[[], None] = lambda: None,
         clock: Callable[[], float] = time.time,
     ) -> None:
-        self._checked = checked
         self._examiner = examiner
         self._library = library
         self._records = records
+        self._agenda = agenda
+        self._checked = checked
+        self._on_confirmed = on_confirmed
         self._clock = clock
-        self._rounds = Rounds(records, interval_s=interval_s, clock=clock)
+        self._schedule = Schedule(agenda, is_on=scheduled, clock=clock)
         self._thread = threading.Thread(target=self._work, name="health", daemon=True)
         # Under the condition. The thread sleeps only while nothing has changed since it looked;
         # `_current` is the ticket of the check under way, and for whom that is.
@@ -74,13 +99,12 @@ class HealthWorker:
         self._changes = 0
         self._stopping = False
         self._requests = Requests()
-        self._holed: dict[str, None] = {}  # files to check soon, in their order
         self._current: tuple[Ticket, Urgency] | None = None
         self._running: RunningCheck | None = None
 
     def start(self) -> None:
-        """Begin to check. A round that an earlier run of the program began goes on."""
-        self._rounds.resume()
+        """Begin to check, where an earlier run of the program has left off."""
+        self._schedule.resume()
         self._thread.start()
 
     def stop(self, timeout_s: float = 2.0) -> bool:
@@ -96,41 +120,49 @@ class HealthWorker:
         return not self._thread.is_alive()
 
     def wake(self) -> None:
-        """Look again whether a round is due."""
+        """Look again whether a file is due."""
         with self._changed:
             self._changes += 1
             self._changed.notify_all()
 
-    def check(self, files: Sequence[str] | None) -> CheckRequest:
-        """Check the files of these ids, or all with None, before whatever is less urgent."""
+    def check(self, files: Sequence[str] | None, *, deep: bool = False) -> CheckRequest:
+        """Check the files of these ids, or all with None, before whatever is less urgent.
+
+        *deep*: by fetching every article.
+        """
         now = self._clock()
-        total = self._records.count(now) if files is None else len(files)
-        asked = Asked(files, total, now)
+        total = self._agenda.count(now) if files is None else len(files)
+        asked = Asked(files, total, now, deep=deep)
         with self._changed:
             self._requests.add(asked)
-            current = self._current
-            self._changes += 1
-            self._changed.notify_all()
             status = asked.status()
-        if current is not None and current[1] > asked.urgency:
-            current[0].cancel()
+        self._make_way(asked.urgency)
         return status
 
-    def check_soon(self, file_id: str) -> None:
-        """Check a file before all that nobody has asked for. Never blocks."""
-        with self._changed:
-            self._holed[file_id] = None
-            current = self._current
-            self._changes += 1
-            self._changed.notify_all()
-        if current is not None and current[1] > Urgency.HOLE:
-            current[0].cancel()
+    def check_soon(self, _file_id: str) -> None:
+        """Check a file, in which a reader has met a hole, before what is less urgent.
+
+        It stands first in the schedule already.
+        """
+        self._make_way(Urgency.HOLE)
 
     def status(self) -> CheckStatus:
         """Return what is being checked. Raises StorageError."""
-        status = self._rounds.status()
+        schedule = self._schedule.status()
         with self._changed:
-            return CheckStatus(self._running, self._requests.status(), status)
+            return CheckStatus(self._running, self._requests.status(), schedule)
+
+    def braked(self) -> Braked | None:
+        """Return why no file is checked by itself at present, None if they are."""
+        return self._schedule.braked
+
+    def _make_way(self, urgency: Urgency) -> None:
+        with self._changed:
+            current = self._current
+            self._changes += 1
+            self._changed.notify_all()
+        if current is not None and current[1] > urgency:
+            current[0].cancel()
 
     # The thread ------------------------------------------------------------------------------
 
@@ -145,7 +177,7 @@ class HealthWorker:
                 if job is not None:
                     self._check(job)
                     continue
-                idle_s = self._rounds.idle_s()
+                idle_s = self._schedule.idle_s()
                 sleep_s = None if idle_s is None else min(idle_s, _LONGEST_SLEEP_S)
             except StorageError as exc:
                 log.error("[Health] cannot go on checking: %s", exc)
@@ -164,17 +196,13 @@ class HealthWorker:
         while True:
             with self._changed:
                 asked = self._requests.first()
-                holed = next(iter(self._holed), None)
-            if holed is not None and (asked is None or asked.urgency > Urgency.HOLE):
-                found_hole = self._records.of_file(holed)
-                if found_hole is not None:
-                    return _Job(found_hole, 0.0, Urgency.HOLE)
-                with self._changed:
-                    self._holed.pop(holed, None)
-                continue
+            if asked is None or asked.urgency > Urgency.HOLE:
+                holed = self._schedule.holed()
+                if holed is not None:
+                    return _Job(holed, 0.0, Urgency.HOLE)
             if asked is None:
-                found = self._rounds.next()
-                return None if found is None else _Job(found[1], found[0].began, Urgency.ROUND)
+                due = self._schedule.next()
+                return None if due is None else _Job(due[0], 0.0, Urgency.DUE, is_probe=due[1])
             known = self._next_of(asked)
             if known is not None:
                 return _Job(known, asked.began, asked.urgency, asked)
@@ -184,7 +212,7 @@ class HealthWorker:
 
     def _next_of(self, asked: Asked) -> FileHealth | None:
         if asked.files is None:
-            return self._records.least_recent(asked.began)
+            return self._agenda.least_recent(asked.began)
         while asked.files:
             known = self._records.of_file(asked.files[0])
             if known is not None:
@@ -204,52 +232,99 @@ class HealthWorker:
             first = self._requests.first()
             if self._stopping or (first is not None and first.urgency < job.urgency):
                 return
-            self._holed.pop(job.known.file.id, None)  # whatever is met from now on is checked anew
             self._current = (ticket, job.urgency)
-        began = time.monotonic()
+        words = ""
         try:
-            findings = self._examine(job, ticket)
+            found = self._examine(job, ticket)
+            with self._changed:
+                self._current = None
+            if found is not None:
+                words = self._conclude(job, found)
         except LetGo:
-            if job.urgency is Urgency.HOLE:
-                with self._changed:
-                    self._holed[job.known.file.id] = None
             return
         finally:
             with self._changed:
                 self._current = self._running = None
-        known: FileHealth | None = None
-        if findings is not None:
-            at = max(self._clock(), job.since)  # later, even if the clock has been set back
-            known = self._write(lambda: self._records.record(job.known, findings, at))
-        if known is not None:
-            _tell(known, time.monotonic() - began)
-        self._checked(job.known.file.id)
         if job.asked is not None:
             self._count(job.asked)
-        elif job.urgency is Urgency.ROUND and known is not None and findings is not None:
-            self._rounds.count(known.health)
-            reason = self._rounds.heed(job.known, findings)
-            if reason is not None:
-                self._write(lambda: self._rounds.stop(reason))
+        if words:
+            log.info("[Health] %s", words)
 
-    def _examine(self, job: _Job, ticket: Ticket) -> Findings | None:
+    def _conclude(self, job: _Job, found: _Found) -> str:
+        """Write down what was found, and draw the conclusions; return them in words."""
+        before, file, findings = job.known, job.known.file, found.findings
+        at = max(self._clock(), job.since)  # later, even if the clock has been set back
+        layout = found.layout
+        known = self._write(
+            lambda: self._records.record(
+                before,
+                findings,
+                at,
+                took_s=found.took_s,
+                is_sound=found.is_sound and self._schedule.braked is None,
+                judge=None if layout is None else lambda holes: damage_of(file, layout, holes),
+            )
+        )
+        if known is None:
+            return ""
+        self._checked(file.id)
+        self._write(lambda: self._schedule.heed(before, findings, is_probe=job.is_probe))
+        is_confirmed = known.confirmed_at == at and self._schedule.braked is None
+        if is_confirmed:
+            self._on_confirmed()
+        return _in_words(known, found.took_s, is_confirmed=is_confirmed)
+
+    def _examine(self, job: _Job, ticket: Ticket) -> _Found | None:
         """Return what is found of the file; None if it has been removed. Raises LetGo."""
         file = job.known.file
+        began = time.monotonic()
 
         def progress(done: int, articles: int) -> None:
             self._running = RunningCheck(file, articles, done, job.asked is not None)
 
+        layout: FileLayout | None = None
         try:
-            return self._examiner.examine(self._library.layout(file.id), ticket, progress)
+            layout = self._library.layout(file.id)
+            findings = self._examiner.examine(layout, ticket, progress, deep=job.deep)
+            took_s = time.monotonic() - began
+            return _Found(findings, layout, took_s, self._is_sound(job, findings, ticket))
         except LetGo:
             raise
         except NotInLibrary:
             return None
         except GatewayError as exc:
-            return Findings(0, reason=str(exc))
+            return _Found(Findings(0, reason=str(exc)), layout, time.monotonic() - began)
         except Exception as exc:
             log.exception("[Health] a fault of the gateway befell %r", file.path)
-            return Findings(0, reason=f"an unexpected error, see the log: {type(exc).__name__}")
+            reason = f"an unexpected error, see the log: {type(exc).__name__}"
+            return _Found(Findings(0, reason=reason), layout, time.monotonic() - began)
+
+    def _is_sound(self, job: _Job, findings: Findings, ticket: Ticket) -> bool:
+        """Say whether *findings* may confirm that the file has FAILED, if they would.
+
+        Where nothing at all of it is there, the providers have to show that they are well: of
+        files that are HEALTHY something has to be there. Pulls the brake if there is nothing.
+        """
+        if self._schedule.braked is not None:
+            return False
+        if not job.known.would_confirm(findings, self._clock()):
+            return True
+        if findings.missing < findings.articles:
+            return True
+        witnesses = self._agenda.witnesses(_WITNESSES)
+        for known in witnesses:
+            try:
+                if self._examiner.has_any(self._library.layout(known.file.id), ticket):
+                    return True
+            except NotInLibrary:
+                continue  # it was removed meanwhile
+        if witnesses:
+            reason = (
+                f"nothing is there of {len(witnesses)} files that were "
+                f"{witnesses[0].verdict.upper()}: a provider is ill, rather than the library"
+            )
+            self._schedule.pull(reason, since=self._clock() - WINDOW_S)
+        return not witnesses
 
     def _write(self, step: Callable[[], T]) -> T | None:
         """Take *step*, however long the database refuses it; None when the program stops."""
@@ -263,16 +338,10 @@ class HealthWorker:
                         return None
 
 
-def _tell(known: FileHealth, took_s: float) -> None:
+def _in_words(known: FileHealth, took_s: float, *, is_confirmed: bool) -> str:
     release = known.file.release
-    before = "" if known.decided_at == known.checked_at else f" (before: {known.verdict.upper()})"
-    log.info(
-        "[Health] %s '%s/%s/%s': %s%s, in %.1f s",
-        known.health.upper(),
-        release.category,
-        release.name,
-        known.file.path,
-        known.in_words(),
-        before,
-        took_s,
-    )
+    place = f"{release.category}/{release.name}/{known.file.path}"
+    before = "" if known.health is known.verdict else f" (before: {known.verdict.upper()})"
+    certain = ", for certain" if is_confirmed else ""
+    words = known.in_words()
+    return f"{known.health.upper()} '{place}': {words}{before}{certain}, in {took_s:.1f} s"

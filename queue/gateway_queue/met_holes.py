@@ -11,8 +11,10 @@ import time
 from collections import OrderedDict
 from collections.abc import Callable
 
-from gateway.errors import StorageError
+from gateway.errors import NotInLibrary, StorageError
+from gateway.library.catalogue import Library
 from gateway.library.check_records import CheckRecords
+from gateway_queue.health import damage_of
 
 log = logging.getLogger(__name__)
 
@@ -35,11 +37,13 @@ class MetHoles:
 
     def __init__(
         self,
+        library: Library,
         records: CheckRecords,
         check_soon: Callable[[str], None],
         *,
         clock: Callable[[], float] = time.time,
     ) -> None:
+        self._library = library
         self._records = records
         self._check_soon = check_soon
         self._clock = clock
@@ -92,6 +96,8 @@ class MetHoles:
                 parts = self._waiting.pop(file_id)
             try:
                 self._write(file_id, parts)
+            except NotInLibrary:
+                continue  # it was removed meanwhile
             except Exception as exc:
                 if not isinstance(exc, StorageError):
                     # A fault of ours must not end all of it.
@@ -104,7 +110,16 @@ class MetHoles:
                         return
 
     def _write(self, file_id: str, parts: set[_Part]) -> None:
-        known = self._records.add_holes(file_id, parts, self._clock())
+        before = self._records.of_file(file_id)
+        if before is None or before.met(parts, 0.0) is None:
+            return
+        layout = self._library.layout(file_id)
+        known = self._records.add_holes(
+            file_id,
+            parts,
+            self._clock(),
+            judge=lambda holes: damage_of(before.file, layout, holes),
+        )
         if known is None:
             return
         release = known.file.release

@@ -15,6 +15,7 @@ from gateway.errors import StorageError
 from gateway.library import database as database_module
 from gateway.library import schema
 from gateway.library.catalogue import Library
+from gateway.library.check_agenda import CheckAgenda
 from gateway.library.check_records import CheckRecords
 from gateway.library.database import Database
 from gateway.library.entries import Release
@@ -23,7 +24,6 @@ from gateway.library.health import (
     Findings,
     Health,
     Hole,
-    Round,
     holes,
     pack_holes,
     unpack_holes,
@@ -42,6 +42,11 @@ SILENCE = Findings(100, 0, 100, (), "the provider did not answer")
 @pytest.fixture
 def records(database: Database) -> CheckRecords:
     return CheckRecords(database)
+
+
+@pytest.fixture
+def agenda(database: Database) -> CheckAgenda:
+    return CheckAgenda(database)
 
 
 def only(records: CheckRecords, release: Release) -> FileHealth:
@@ -75,14 +80,15 @@ def test_what_a_check_found_is_read_as_it_was_written(
 
 
 def test_nothing_is_written_of_a_file_that_is_gone(
-    records: CheckRecords, publish: Publish, library: Library
+    records: CheckRecords, agenda: CheckAgenda, publish: Publish, library: Library
 ) -> None:
     release = publish()
     known = only(records, release)
     library.remove(release)
     assert records.record(known, HEALTHY, 1.0) is None
     assert records.of_file(known.file.id) is None
-    assert records.least_recent(9e9) is None
+    assert agenda.least_recent(9e9) is None
+    assert agenda.next_due() is None
 
 
 def test_a_check_that_is_complete_replaces_whatever_was_known(
@@ -149,6 +155,7 @@ def test_words_are_short_and_count_as_an_nzb_does(records: CheckRecords, publish
             FAILED,
             Findings(4120, 1, 0, holes([(0, 12)])),
             Findings(4120, 3, 0, holes([(0, 12), (0, 14), (0, 15)])),
+            Findings(2002, 1000, 0, many),
             Findings(2000, 1000, 0, many),
             Findings(0, reason="a stored part table is damaged"),
         ],
@@ -163,7 +170,8 @@ def test_words_are_short_and_count_as_an_nzb_does(records: CheckRecords, publish
         "all 100 articles missing",
         "1 of 4,120 articles missing (segment 13)",
         "3 of 4,120 articles missing (segments 13, 15-16)",
-        "1,000 of 2,000 articles missing (segments 1, 3, 5, 7, ...)",
+        "1,000 of 2,002 articles missing (segments 1, 3, 5, 7, ...)",
+        "1,000 of 2,000 articles missing",
         "a stored part table is damaged",
     ]
 
@@ -192,48 +200,18 @@ def test_a_record_that_cannot_be_read_is_an_error_that_names_the_file(
 
 
 def test_files_come_in_the_order_of_their_last_check_those_without_one_first(
-    records: CheckRecords, publish: Publish
+    records: CheckRecords, agenda: CheckAgenda, publish: Publish
 ) -> None:
     names = {name: publish(name=name) for name in ("one", "two", "three")}
     for name, at in (("one", 30.0), ("three", 10.0)):
         records.record(only(records, names[name]), HEALTHY, at)
     order = []
     at = 100.0
-    while (known := records.least_recent(before=100.0)) is not None:
-        order.append((known.file.release.name, records.count(before=100.0)))
+    while (known := agenda.least_recent(before=100.0)) is not None:
+        order.append((known.file.release.name, agenda.count(before=100.0)))
         at += 1
         records.record(known, SILENCE, at)
     assert order == [("two", 3), ("three", 2), ("one", 1)]
-
-
-def test_the_next_file_to_check_is_found_in_an_index_and_sorted_by_nothing_else(
-    database: Database, records: CheckRecords, publish: Publish
-) -> None:
-    publish()
-    seen: list[str] = []
-
-    def keep(_c: object, _u: object, statement: str, *_: object) -> None:
-        seen.append(statement)
-
-    sa.event.listen(database.engine, "before_cursor_execute", keep)
-    records.least_recent(5.0)
-    records.count(5.0)
-    sa.event.remove(database.engine, "before_cursor_execute", keep)
-    plans = []
-    with database.read() as tx:
-        for statement in seen:
-            if statement.startswith("SELECT"):
-                values = (5.0, 1, 0)[: statement.count("?")]
-                plan = tx.exec_driver_sql(f"EXPLAIN QUERY PLAN {statement}", values)
-                plans.append([row[3] for row in plan])
-    next_file, count = plans
-    assert next_file == [
-        "SEARCH checks USING INDEX ix_checks_checked_at (checked_at<?)",
-        "SEARCH files USING INDEX sqlite_autoindex_files_1 (id=?)",
-        "SEARCH releases USING INTEGER PRIMARY KEY (rowid=?)",
-        "SEARCH disk_files USING INDEX sqlite_autoindex_disk_files_1 (file_id=?) LEFT-JOIN",
-    ]
-    assert count == ["SEARCH checks USING COVERING INDEX ix_checks_checked_at (checked_at<?)"]
 
 
 def test_releases_come_in_pages(records: CheckRecords, publish: Publish) -> None:
@@ -246,24 +224,6 @@ def test_releases_come_in_pages(records: CheckRecords, publish: Publish) -> None
 def test_many_releases_are_looked_up_at_once(records: CheckRecords, publish: Publish) -> None:
     ids = [publish(name=str(number)).id for number in range(3)]
     assert [one.file.release.id for one in records.of_releases([*ids, *range(9000, 11000)])] == ids
-
-
-# Rounds -----------------------------------------------------------------------------------------
-
-
-def test_the_latest_round_is_known_after_opening_again(url: str) -> None:
-    database = Database(url)
-    records = CheckRecords(database)
-    assert records.latest_round() is None
-    first = records.begin_round(1.0)
-    assert records.end_round(first.id, 2.0, "a provider is ill") == Round(
-        first.id, 1.0, 2.0, "a provider is ill"
-    )
-    second = records.begin_round(3.0)
-    database.close()
-    database = Database(url)
-    assert CheckRecords(database).latest_round() == second == Round(second.id, 3.0)
-    database.close()
 
 
 # Upgrading --------------------------------------------------------------------------------------
@@ -307,9 +267,6 @@ def test_the_files_of_an_old_library_are_there_to_be_checked(url: str, tmp_path:
     database = Database(url)
     records = CheckRecords(database)
     assert [known.file.name for known in records.of_releases([1])] == ["a.mkv", "b.mkv"]
-    first = records.least_recent(1.0)
-    assert first is not None
-    assert records.record(first, HEALTHY, 2.0) is not None
     database.close()
 
 

@@ -11,7 +11,9 @@ import pytest
 from openapi_spec_validator import validate
 
 from gateway.library.catalogue import Library
+from gateway.library.check_agenda import Braked, CheckAgenda
 from gateway.library.check_records import CheckRecords
+from gateway.library.damage import Damage, Playable
 from gateway.library.database import Database
 from gateway.library.entries import NewFile, NewPosted, NewRelease, Release
 from gateway.library.health import Findings, holes
@@ -62,23 +64,28 @@ def publish(database: Database, library: Library) -> Callable[..., Release]:
 
 
 @pytest.fixture
-def worker(library: Library, records: CheckRecords) -> Iterator[HealthWorker]:
+def worker(database: Database, library: Library, records: CheckRecords) -> Iterator[HealthWorker]:
     """What checks, without a provider to ask; not started."""
     with UsenetClient([]) as nobody:
         examiner = Examiner(nobody.source, providers=0)
-        worker = HealthWorker(examiner, library, records, interval_s=3600, clock=lambda: 50.0)
+        worker = HealthWorker(
+            examiner, library, records, CheckAgenda(database), scheduled=False, clock=lambda: 50.0
+        )
         yield worker
         assert worker.stop(20)
 
 
 @pytest.fixture
 def ask(
+    database: Database,
     library: Library,
     records: CheckRecords,
     worker: HealthWorker,
     serve_api: Callable[[Sequence[Endpoint]], Ask],
 ) -> Ask:
-    return serve_api(checks.endpoints(HealthChecks(library, records, worker)))
+    return serve_api(
+        checks.endpoints(HealthChecks(library, records, CheckAgenda(database), worker))
+    )
 
 
 def check(records: CheckRecords, release: Release, findings: Findings, at: float) -> None:
@@ -93,14 +100,20 @@ def test_each_file_is_told_with_its_verdict_and_what_the_latest_check_left_open(
     check(records, release, Findings(40, 3, 0, holes([(0, 11), (0, 12), (0, 30)])), 10.0)
     check(records, release, Findings(40, 0, 40, (), "the provider did not answer"), 20.0)
     publish("New", "tv")
+    soon = records.of_releases([release.id])
     answer = ask("GET", "/checks")
     assert answer.status == 200
     assert "hunter2" not in answer.text
     assert answer.json == {
         "running": None,
         "requests": [],
-        "round": None,
-        "interval_s": 3600,
+        "schedule": {
+            "on": False,
+            "overdue": 0,
+            "next_due": None,
+            "brake": None,
+            "files": {"healthy": 0, "degraded": 1, "failed": 0, "unknown": 1},
+        },
         "results": [
             {
                 "category": "movies",
@@ -119,8 +132,15 @@ def test_each_file_is_told_with_its_verdict_and_what_the_latest_check_left_open(
                             {"posted": 1, "first": 12, "last": 13},
                             {"posted": 1, "first": 31, "last": 31},
                         ],
+                        "damaged": 0,
+                        "playable": "",
+                        "why": "",
+                        "lost": [],
+                        "lost_bytes": 0,
                         "checked_at": 20.0,
                         "decided_at": 10.0,
+                        "confirmed_at": None,
+                        "due_at": soon[0].due_at,
                     }
                 ],
             },
@@ -138,8 +158,15 @@ def test_each_file_is_told_with_its_verdict_and_what_the_latest_check_left_open(
                         "unknown": 0,
                         "reason": "",
                         "holes": [],
+                        "damaged": 0,
+                        "playable": "",
+                        "why": "",
+                        "lost": [],
+                        "lost_bytes": 0,
                         "checked_at": None,
                         "decided_at": None,
+                        "confirmed_at": None,
+                        "due_at": 3601.0,
                     }
                 ],
             },
@@ -176,18 +203,55 @@ def test_a_check_is_asked_for_and_can_be_followed(
     assert ask("GET", "/checks?limit=0").json["requests"] == [answer.json, whole]
 
 
-def test_a_round_that_was_stopped_says_why(
-    ask: Ask, records: CheckRecords, worker: HealthWorker
+def test_a_brake_that_is_on_says_since_when_until_when_and_why(
+    ask: Ask, database: Database, worker: HealthWorker
 ) -> None:
-    began = records.begin_round(5.0)
-    records.end_round(began.id, 9.0, "5 of 5 checks ...")
+    CheckAgenda(database).brake(Braked(5.0, 3605.0, "5 of 5 checks ..."), ill_since=1.0)
     worker.start()
-    assert ask("GET", "/checks").json["round"] == {
-        "began": 5.0,
-        "ended": 9.0,
-        "stopped": "5 of 5 checks ...",
-        "left": 0,
+    assert ask("GET", "/checks").json["schedule"]["brake"] == {
+        "since": 5.0,
+        "until": 3605.0,
+        "reason": "5 of 5 checks ...",
     }
+
+
+def test_what_is_lost_is_told_in_bytes_with_what_follows_for_players(
+    ask: Ask, publish: Callable[..., Release], records: CheckRecords
+) -> None:
+    release = publish("Film 2020")
+    (known,) = records.of_releases([release.id])
+    damage = Damage(((110, 130),), 20, Playable.GAPS, "players go on at the next cluster")
+    found = Findings(40, 2, 0, holes([(0, 11), (0, 12)]), damaged=holes([(0, 11)]))
+    records.record(known, found, 10.0, judge=lambda _holes: damage)
+    (told,) = ask("GET", "/checks").json["results"][0]["files"]
+    assert told["words"] == (
+        "2 of 40 articles missing, 1 of them damaged (segments 12-13; at 27.5-32.5 % of the file)"
+    )
+    assert (told["playable"], told["why"]) == ("gaps", "players go on at the next cluster")
+    assert (told["lost"], told["lost_bytes"]) == ([{"begin": 110, "end": 130}], 20)
+    assert told["damaged"] == 1
+
+
+def test_the_history_of_a_release_tells_each_check_the_latest_first(
+    ask: Ask, publish: Callable[..., Release], records: CheckRecords
+) -> None:
+    release = publish("Film 2020")
+    check(records, release, Findings(40), 10.0)
+    check(records, release, Findings(40, 0, 40, (), "the provider did not answer"), 20.0)
+    (file,) = ask("GET", "/checks/history?release=Film%202020").json["files"]
+    assert (file["category"], file["release"], file["path"]) == ("movies", "Film 2020", "film.mkv")
+    late, early = file["checks"]
+    assert late == {
+        "at": 20.0,
+        "health": "unknown",
+        "deep": False,
+        "articles": 40,
+        "missing": 0,
+        "unknown": 40,
+        "took_s": 0.0,
+        "reason": "the provider did not answer",
+    }
+    assert (early["at"], early["health"]) == (10.0, "healthy")
 
 
 @pytest.mark.parametrize(
@@ -195,6 +259,8 @@ def test_a_round_that_was_stopped_says_why(
     [
         ("POST", "/checks", {"releases": ["nothing"]}, 404, "no release is called 'nothing'"),
         ("GET", "/checks?release=nothing", None, 404, "no release is called 'nothing'"),
+        ("GET", "/checks/history?release=nothing", None, 404, "no release is called 'nothing'"),
+        ("GET", "/checks/history?limit=0", None, 400, "limit: "),
         ("POST", "/checks", {"releases": [""]}, 400, "releases.0: string should have at least 1"),
         ("POST", "/checks", {"releases": "Film"}, 400, "releases: input should be a valid array"),
         ("POST", "/checks", {"release": []}, 400, "release: extra inputs are not permitted"),
@@ -214,3 +280,4 @@ def test_what_is_asked_and_answered_is_described(ask: Ask) -> None:
     description = ask("GET", "/openapi.json").json
     validate(description)
     assert set(description["paths"]["/checks"]) == {"get", "post"}
+    assert set(description["paths"]["/checks/history"]) == {"get"}

@@ -18,6 +18,7 @@ from werkzeug.test import Client
 
 from gateway.demo import NewsServer, Post, make_post
 from gateway.library.catalogue import Library
+from gateway.library.check_agenda import CheckAgenda
 from gateway.library.check_records import CheckRecords
 from gateway.library.database import Database
 from gateway.library.entries import NewFile, NewPosted, NewRelease, Release
@@ -206,7 +207,9 @@ def queue(store: JobStore, processor: Processor) -> Queue:
 def publish(database: Database, library: Library) -> Callable[..., Release]:
     """Publish a post, made with parts of 1,000 bytes, without looking at its articles."""
 
-    def publish(post: Post, name: str = "Film", category: str = "movies") -> Release:
+    def publish(
+        post: Post, name: str = "Film", category: str = "movies", created: float = 1.0
+    ) -> Release:
         posted = tuple(
             NewPosted(
                 file.name,
@@ -219,7 +222,7 @@ def publish(database: Database, library: Library) -> Callable[..., Release]:
             for number, file in enumerate(post.files)
         )
         with database.begin() as tx:
-            return library.publish(tx, NewRelease(category, name, 1.0, post.nzb, posted, files))
+            return library.publish(tx, NewRelease(category, name, created, post.nzb, posted, files))
 
     return publish
 
@@ -235,20 +238,45 @@ def examiner(usenet: UsenetClient) -> Examiner:
 
 
 @pytest.fixture
-def interval_s() -> float:
-    """How long lies between two rounds of checks: a week. To be overridden by a parameter."""
-    return 7 * 86_400.0
+def agenda(database: Database) -> CheckAgenda:
+    return CheckAgenda(database)
+
+
+@pytest.fixture
+def scheduled() -> bool:
+    """Whether files are checked that nobody has asked for. To be overridden by a parameter."""
+    return True
+
+
+@pytest.fixture
+def confirmed() -> list[float]:
+    """When a worker has said that a file has FAILED for certain."""
+    return []
 
 
 @pytest.fixture
 def start_worker(
-    examiner: Examiner, library: Library, records: CheckRecords, clock: Clock, interval_s: float
+    examiner: Examiner,
+    library: Library,
+    records: CheckRecords,
+    agenda: CheckAgenda,
+    clock: Clock,
+    scheduled: bool,
+    confirmed: list[float],
 ) -> Iterator[Callable[[], HealthWorker]]:
     """Start a thread that checks; all are stopped, and have to stop, at the end."""
     workers: list[HealthWorker] = []
 
     def start() -> HealthWorker:
-        worker = HealthWorker(examiner, library, records, interval_s=interval_s, clock=clock)
+        worker = HealthWorker(
+            examiner,
+            library,
+            records,
+            agenda,
+            scheduled=scheduled,
+            on_confirmed=lambda: confirmed.append(clock.now),
+            clock=clock,
+        )
         workers.append(worker)
         worker.start()
         return worker
