@@ -13,6 +13,7 @@ import pytest
 from gateway.demo.xtream import Movie, Trouble, XtreamServer
 from gateway.leases.lease import LeaseStore
 from gateway.library.entries import FileEntry, Release
+from gateway.streams.holes import Holes
 from gateway.vod.profiles import Profile
 
 SIZE = 1_000_003
@@ -190,7 +191,15 @@ class Shelf:
     def note_read(self, file_id: str) -> None:
         self.read.append(file_id)
 
-    def open(self, layout: Any, *, stop: int | None = None, name: str = "") -> Any:
+    def file_by_id(self, file_id: str) -> FileEntry | None:
+        return self.file_by_number(1) if file_id == "id" else None
+
+    def holes(self, file: FileEntry, layout: Any) -> Holes:
+        return Holes()
+
+    def open(
+        self, layout: Any, *, stop: int | None = None, name: str = "", holes: Holes | None = None
+    ) -> Any:
         return ShelfStream(self, memoryview(cast("bytes", layout))[:stop])
 
 
