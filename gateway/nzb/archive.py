@@ -7,6 +7,8 @@ where a volume is itself a stretch of another archive, `Inner` values are put to
 
 from __future__ import annotations
 
+import hmac
+import struct
 from dataclasses import dataclass, field
 from typing import BinaryIO, NamedTuple
 
@@ -49,13 +51,33 @@ class Volume:
     file: BinaryIO = field(repr=False)
 
 
+class Mac(NamedTuple):
+    """What RAR 5 states in place of an encrypted file's CRC-32: a *folded* HMAC of it.
+
+    Its key comes of the password, *salt* and *shift* (`RarKeys.mac`).
+    """
+
+    salt: bytes
+    shift: int
+    folded: int
+
+    def fits(self, crc32: int, key: bytes) -> bool:
+        """Say whether *crc32* is that of the file."""
+        folded = 0
+        digest = hmac.digest(key, struct.pack("<L", crc32), "sha256")
+        for (word,) in struct.iter_unpack("<L", digest):
+            folded ^= word
+        return folded == self.folded
+
+
 @dataclass(frozen=True, slots=True)
 class Inner:
     """A file in an archive. The stretches put together are its *size* bytes.
 
     *name* is its path, with "/", as the archive has it: not made safe. A run's `posted` is the
     index of a volume, in the order in which the volumes were given. *modified* is in seconds
-    since 1970. *crc32* is that of the whole plain file, where the archive states it.
+    since 1970. *crc32* is that of the whole plain file, where the archive states it; or *mac* says
+    of a CRC-32 whether it is the right one, where the archive keeps it from who has no password.
     """
 
     name: str
@@ -63,3 +85,4 @@ class Inner:
     stretches: tuple[Stretch, ...]
     modified: float | None = None
     crc32: int | None = None
+    mac: Mac | None = None

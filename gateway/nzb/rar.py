@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterable, Sequence
 from typing import NamedTuple
 
 from gateway.errors import ImportFailed, IncompletePost, UnsupportedArchive, WrongPassword
-from gateway.nzb.archive import Cipher, Inner, Stretch, Volume
+from gateway.nzb.archive import Cipher, Inner, Mac, Stretch, Volume
 from gateway.nzb.extents import Run
 from gateway.nzb.rar_headers import Encryption, Headers, Piece, read_headers
 from gateway.nzb.rar_keys import RarKeys
@@ -194,7 +194,12 @@ def _inner(file: _File, keys: RarKeys) -> Inner:
         )
         cipher = None if encryption is None else _cipher(first.name, encryption, keys)
         stretches = (Stretch(runs, size, cipher=cipher),)
-    return Inner(first.name, size, stretches, first.modified, last.crc32)
+    crc32, mac = last.crc32, None
+    if last.is_mac:
+        if crc32 is not None and encryption is not None and stretches:
+            mac = Mac(encryption.salt, encryption.shift, crc32)
+        crc32 = None
+    return Inner(first.name, size, stretches, first.modified, crc32, mac)
 
 
 def _cipher(name: str, encryption: Encryption, keys: RarKeys) -> Cipher:

@@ -49,7 +49,7 @@ class Piece:
     *size* is the whole file's, None where the archive does not know. *method* is 0 for stored,
     up to 5. *goes_on* and *continued*: a piece is in the next volume, or in the one before.
     *hidden* are directories, links and older versions, *link* those among them that lead to
-    another file. *crc32* is the whole file's in its last piece only.
+    another file. *crc32* is the whole file's in its last piece only; *is_mac*: it is a MAC of it.
     """
 
     name: str
@@ -64,6 +64,7 @@ class Piece:
     link: bool
     encryption: Encryption | None
     crc32: int | None
+    is_mac: bool
     modified: float | None
 
 
@@ -175,7 +176,8 @@ def _piece(item: Any, version: int) -> Piece:
         hidden=hidden,
         link=link,
         encryption=_encryption(item, version) if item.needs_password() else None,
-        crc32=None if is_mac else item.CRC,
+        crc32=item.CRC,
+        is_mac=is_mac,
         modified=_modified(item),
     )
 

@@ -53,6 +53,10 @@ class RarKeys:
         """Return the key of 32 bytes for *salt* after 2**\\ *shift* rounds (RAR 5)."""
         return self._pbkdf2(salt, 1 << _bounded(shift))
 
+    def mac(self, salt: bytes, shift: int) -> bytes:
+        """Return the key of what RAR 5 states in place of checksums, for *salt* and *shift*."""
+        return self._pbkdf2(salt, (1 << _bounded(shift)) + 16)
+
     def opens(self, check: bytes | None, salt: bytes, shift: int) -> bool:
         """Say whether the password fits *check*, the 12 bytes that a header has to tell it by.
 

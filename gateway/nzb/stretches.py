@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from bisect import bisect_right
 from collections.abc import Iterable, Sequence
+from dataclasses import replace
 from itertools import accumulate
 
 from gateway.errors import ImportFailed, UnsupportedArchive
@@ -139,7 +140,7 @@ class Level:
                 f'"{inner.name}" is encrypted, and the archive that its archive lies in too: both '
                 'at once cannot be streamed; a category of storage "download" unpacks it'
             ) from None
-        return Inner(inner.name, inner.size, stretches, inner.modified, inner.crc32)
+        return replace(inner, stretches=stretches)
 
     def _through(self, stretch: Stretch) -> Iterable[Stretch]:
         stretch = narrowed(stretch)

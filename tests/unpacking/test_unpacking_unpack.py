@@ -326,6 +326,20 @@ def test_damage_of_what_is_only_stored_is_noticed(post: Path, done: Path) -> Non
         unpack(post, done)
 
 
+def test_damage_of_what_is_encrypted_and_stored_is_noticed(post: Path, done: Path) -> None:
+    # The archive states no CRC-32, which would tell of the file, but a MAC of it.
+    entries = [rar_writer.Entry(*one) for one in FILES.items()]
+    ((name, data),) = rar_writer.rar5(entries, rar_writer.Options(password="secret"))
+    write(post, [(name, data)])
+    unpack(post, done, passwords=["secret"])
+    assert contents(done) == FILES
+    shutil.rmtree(done)
+
+    write(post, [(name, data[:200_000] + b"\0\0\0\0" + data[200_004:])])
+    with pytest.raises(ImportFailed, match="damaged"):
+        unpack(post, done, passwords=["secret"])
+
+
 @pytest.mark.parametrize(
     ("archive", "package"), [("rar5-solid.rar", "unar"), ("rar5-psw.rar", "unrar")]
 )

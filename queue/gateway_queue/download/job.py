@@ -56,9 +56,13 @@ class Unpack(Protocol):
         target: Path,
         *,
         passwords: Sequence[str],
+        places: Mapping[str, int],
         progress: Callable[[float], object],
     ) -> Sequence[Path]:
-        """Put what the files in *folder* hold into *target*, and return where it is."""
+        """Put what the files in *folder* hold into *target*, and return where it is.
+
+        *places* say of files there which ones of their post they are, as far as that is known.
+        """
         ...
 
 
@@ -259,6 +263,7 @@ class Job:
             self._post,
             self.unpacked,
             passwords=self.passwords,
+            places=self._posted.places(),
             progress=lambda _: ticket.check(),
         )
         if not found:

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from gateway.errors import ImportFailed, InvalidNzb
 from gateway.nzb import par2
 from gateway.nzb.document import NzbFile
-from gateway.nzb.names import is_obfuscated, numbered, safe_name, subject_name
+from gateway.nzb.names import is_obfuscated, numbered, safe_name, subject_name, subject_place
 from gateway_queue.contents import Kind, kind_of
 from gateway_queue.download.disk import PartialFiles
 from gateway_queue.download.journal import Journal, Posted
@@ -147,6 +147,12 @@ class PostFiles:
                 kept[str(number)] = free
             self._journal.reach("names", kept)
         return {number: kept[str(number)] for number in numbers}
+
+    def places(self) -> dict[str, int]:
+        """Return which one of the post each file is, by the name that it was given, if known."""
+        named: dict[str, str] = self._journal.reached.get("names", {})
+        told = {name: subject_place(self.listed[int(key)].subject) for key, name in named.items()}
+        return {name: place for name, place in told.items() if place is not None}
 
     def weight(self, numbers: Sequence[int]) -> tuple[int, int, int]:
         """Return bytes of these files, as the NZB counts them: known, in all, and missing."""

@@ -15,6 +15,7 @@ from gateway.errors import GatewayError, ImportFailed, UnsupportedArchive, Wrong
 from gateway.nzb import rar
 from gateway.nzb.archive import Inner, Volume
 from gateway.nzb.nesting import view
+from gateway.nzb.rar_keys import RarKeys
 from gateway_queue.unpacking import programs
 from gateway_queue.unpacking.bounds import Entry, Nature
 from gateway_queue.unpacking.refusals import refusal
@@ -45,12 +46,19 @@ def copy(volumes: Sequence[Volume], out: Path, password: str | None, name: str, 
 
     Raises WrongPassword, and ImportFailed where bytes are not what the archive says.
     """
+    keys = RarKeys(password)
     for inner in rar.read(volumes, password):
         path = out.joinpath(*(part for part in inner.name.split("/") if part not in ("", ".")))
         path.parent.mkdir(parents=True, exist_ok=True)
         crc32 = _copy(inner, volumes, path, tick)
-        if inner.crc32 is not None and crc32 != inner.crc32:
-            if any(one.cipher for one in inner.stretches):
+        mac = inner.mac
+        if mac is None:
+            is_right = inner.crc32 in (None, crc32)
+        else:
+            is_right = mac.fits(crc32, keys.mac(mac.salt, mac.shift))
+        if not is_right:
+            if mac is None and any(one.cipher for one in inner.stretches):
+                # RAR 4 has nothing else to tell a password by.
                 raise WrongPassword(
                     f'"{name}" is encrypted, and the known password does not open it'
                 )

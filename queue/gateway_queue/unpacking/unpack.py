@@ -9,7 +9,7 @@ from __future__ import annotations
 import logging
 import re
 import shutil
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from itertools import count
@@ -43,10 +43,11 @@ _UNTYPABLE = re.compile("[\x00-\x1f\x7f\ud800-\udfff]")
 
 @dataclass(frozen=True, slots=True)
 class _File:
-    """A file on its way: where it lies, and its path in the release."""
+    """A file on its way: where it lies, its path in the release, and its place in the post."""
 
     path: Path
     name: str
+    place: int | None = None
 
 
 def unpack(
@@ -54,6 +55,7 @@ def unpack(
     target: Path,
     *,
     passwords: Sequence[str] = (),
+    places: Mapping[str, int] | None = None,
     progress: Callable[[float], object] = lambda _: None,
     bounds: Bounds | None = None,
 ) -> list[Path]:
@@ -62,6 +64,8 @@ def unpack(
     *target* is on the same file system, and empty or not there; after an error it is empty. What
     is in *folder* stays: files that are in no archive appear in *target* as a second name of
     theirs, or a copy where that cannot be. *passwords* are tried in order, no password first.
+    *places* say of files in *folder* which ones of their post they are: this puts pieces in order
+    whose names do not.
     *progress* is called with the part that is done, several times a second: what it raises (no
     OSError) ends every program, and goes through. *target* may lie in *folder* if its name begins
     with a dot.
@@ -76,7 +80,8 @@ def unpack(
         remove_leftovers(target)
         if any(target.iterdir()):
             raise StorageError(f"{target} is not empty: nothing is unpacked into it")
-        files = [_File(path, path.relative_to(folder).as_posix()) for path in files_in(folder)]
+        named = [(path, path.relative_to(folder).as_posix()) for path in files_in(folder)]
+        files = [_File(path, name, (places or {}).get(name)) for path, name in named]
         total = sum(one.path.stat().st_size for one in files)
         bounds = bounds or Bounds()
         with workroom(target) as room:
@@ -202,7 +207,7 @@ def _is_numbered(file: _File) -> bool:
 
 def _candidate(file: _File) -> Candidate:
     head, name = _head(file.path), file.name.rpartition("/")[2]
-    return Candidate(name, kind_of([name], head), file.path.stat().st_size, head)
+    return Candidate(name, kind_of([name], head), file.path.stat().st_size, head, file.place)
 
 
 def _head(path: Path) -> bytes:

@@ -26,7 +26,9 @@ PAR2 = ("-s8000", "-r60", "-n7")
 SOME = {
     "rar5 new names": ["missing 10", "swapped with the same place 10", "flipped without CRC 3"],
     "rar4 data encrypted": ["flipped without CRC 1"],
+    "rar5 data encrypted": ["posted damaged 3"],
     "7z pieces": ["posted damaged 10"],
+    "7z pieces useless names": ["missing 0"],
     "mkv pieces": ["swapped with the same place 3", "swapped 10"],
     "plain": ["missing 0", "flipped without CRC 1", "wrong CRC 10"],
     "plain disguised": ["swapped with the same place 10"],
