@@ -83,9 +83,10 @@ class DiskStream(ViewReader):
         self._on_close = on_close
         self._opened = datetime.now(UTC)
         self._lock = threading.Lock()
-        self._shut = False
+        self._shut = True  # the collector closes it, even one whose file could not be opened
         self._reading = False
         self._fd = layout.open()
+        self._shut = False
 
     def info(self) -> StreamInfo:
         """Return what this stream is doing now. From any thread."""

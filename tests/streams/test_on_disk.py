@@ -13,8 +13,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from gateway.errors import NotOnDisk
-from gateway.streams.on_disk import DiskFile
+from gateway.streams.on_disk import DiskFile, DiskStream
 from gateway.streams.streams import Stream, Streams
+from gateway.usenet.workload import Reservation, Workload
 
 if TYPE_CHECKING:
     from tests.streams.conftest import Opener, Shelf
@@ -103,6 +104,16 @@ def test_a_file_that_is_gone_or_changed_is_not_served_as_what_it_was(
     with pytest.raises(NotOnDisk, match=r"film\.mkv"):
         streams.open(film)
     assert not streams.active()
+
+
+def test_a_stream_whose_file_could_not_be_opened_has_nothing_to_close(film: DiskFile) -> None:
+    film.path.unlink()
+    closed: list[DiskStream] = []
+    stream = DiskStream.__new__(DiskStream)
+    with pytest.raises(NotOnDisk):
+        stream.__init__(film, Reservation(Workload.STREAM, 1), on_close=closed.append)  # type: ignore[misc]
+    stream.close()  # as the collector does
+    assert not closed
 
 
 def test_a_file_that_shrinks_while_it_is_read_ends_with_an_error(
