@@ -6,7 +6,6 @@ import http.client
 import json
 import secrets
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NoReturn
 from urllib.parse import quote, urlencode
@@ -25,15 +24,6 @@ class Refused(GatewayError):
 
 class Unreachable(GatewayError):
     """No gateway could be asked; the message says where it was looked for."""
-
-
-@dataclass(frozen=True, slots=True)
-class Listing:
-    """The queue and the history, as the API's slots; the newest first in the history."""
-
-    status: str
-    waiting: list[dict[str, Any]]
-    history: list[dict[str, Any]]
 
 
 class ApiClient:
@@ -77,11 +67,29 @@ class ApiClient:
         """Return the names of the categories that exist."""
         return [name for name in self._ask({"mode": "get_cats"})["categories"] if name != "*"]
 
-    def listing(self, history: int) -> Listing:
-        """Return all that is queued, and the *history* jobs that ended last."""
-        queue = self._ask({"mode": "queue", "limit": "0"})["queue"]
-        ended = self._ask({"mode": "history", "limit": str(history)})["history"]
-        return Listing(queue["status"], queue["slots"], ended["slots"])
+    def queue(self, **query: int) -> dict[str, Any]:
+        """Return the page of the queue that *query* asks for."""
+        return self._ask_own(f"/queue?{urlencode(query)}")
+
+    def history(self, **query: int) -> dict[str, Any]:
+        """Return the page of the history that *query* asks for."""
+        return self._ask_own(f"/history?{urlencode(query)}")
+
+    def act(self, action: str, ids: Sequence[str] = ()) -> list[str]:
+        """Have jobs paused, resumed or deleted; return the ids of those that were.
+
+        Without *ids*, the whole queue is paused or resumed.
+        """
+        if not ids:
+            self._ask({"mode": action})
+            return []
+        answer = self._ask({"mode": "queue", "name": action, "value": ",".join(ids)})
+        return [str(one) for one in answer.get("nzo_ids", ())]
+
+    def prioritize(self, ids: Sequence[str], number: int) -> None:
+        """Give jobs one of SABnzbd's priorities."""
+        query = {"mode": "queue", "name": "priority", "value": ",".join(ids)}
+        self._ask({**query, "value2": str(number)})
 
     def start_check(self, releases: Sequence[str], *, deep: bool = False) -> dict[str, Any]:
         """Have *releases* checked, or the whole library if there are none; return the request."""

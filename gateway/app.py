@@ -41,6 +41,7 @@ from gateway.library.entries import FileEntry
 from gateway.library.overview import Overview
 from gateway.page import checks, connections, leases, limits
 from gateway.page import library as library_page
+from gateway.page import queue as queue_page
 from gateway.page import streams as open_streams
 from gateway.page.api import Api
 from gateway.queue_doors import QueueDoor
@@ -75,6 +76,7 @@ from gateway_queue.item import Item, State
 from gateway_queue.listeners import Arr, Rclone
 from gateway_queue.met_holes import MetHoles
 from gateway_queue.processor import Processor
+from gateway_queue.showing import Showing
 from gateway_queue.store import JobStore
 from gateway_queue.telling import Ended, Listener, Teller
 from gateway_queue.unpacking.unpack import unpack
@@ -209,6 +211,7 @@ class Gateway:
                     ),
                     *library_page.endpoints(library, Overview(database)),
                     *limits.endpoints(self.sharing, providers),
+                    *queue_page.endpoints(Showing(self.jobs)),
                     *open_streams.endpoints(streams, providers),
                 ],
                 version=version("nzb-gateway"),

@@ -14,12 +14,12 @@ import sys
 from collections.abc import Callable, Sequence
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any
 
 from gateway import keys
 from gateway.api_client import ApiClient, Refused
 from gateway.errors import ConfigurationError, GatewayError
 from gateway.library_arguments import add_library
+from gateway.queue_arguments import add_queue
 from gateway.settings import Settings, lines, load
 from gateway.terminal import shown as _shown
 
@@ -79,11 +79,7 @@ def _parser() -> argparse.ArgumentParser:
     add.add_argument("--category", metavar="NAME", help="movies, tv, ... (default: uncategorized)")
     add.set_defaults(command=_add)
 
-    queue = commands.add_parser("queue", help="list the queue and the history")
-    queue.add_argument(
-        "--history", type=_positive, default=20, metavar="N", help="of the history, the last N"
-    )
-    queue.set_defaults(command=_queue)
+    add_queue(commands)
 
     check = commands.add_parser(
         "check",
@@ -148,13 +144,6 @@ def _parser() -> argparse.ArgumentParser:
     return parser
 
 
-def _positive(text: str) -> int:
-    number = int(text)  # argparse words the ValueError
-    if number < 1:
-        raise argparse.ArgumentTypeError(f"{number} is less than 1")
-    return number
-
-
 def _complain(words: object, code: int) -> int:
     for line in str(words).splitlines():
         print(f"{_PROGRAM}: {line}", file=sys.stderr)
@@ -198,20 +187,6 @@ def _add(given: argparse.Namespace, settings: Settings) -> int:
     return code
 
 
-def _queue(given: argparse.Namespace, settings: Settings) -> int:
-    found = ApiClient.of(settings).listing(given.history)
-    print(f"Queue: {len(found.waiting)} ({found.status})")
-    for slot in found.waiting:
-        remarks = list(slot["labels"])
-        if slot["status"] == "Downloading":
-            remarks.insert(0, f"{slot['percentage']} %, {slot['timeleft']} left")
-        _print_slot(slot, slot["cat"], slot["filename"], ", ".join(remarks))
-    print(f"History: {len(found.history)}")
-    for slot in found.history:
-        _print_slot(slot, slot["category"], slot["name"], slot["fail_message"] or slot["storage"])
-    return 0
-
-
 def _check(given: argparse.Namespace, settings: Settings) -> int:
     from gateway import check_command
 
@@ -240,7 +215,7 @@ def _leases(given: argparse.Namespace, settings: Settings) -> int:
     if given.json:
         print(json.dumps(found, indent=2))
     else:
-        leases_command.show(found, sys.stdout, _shown)
+        leases_command.show(found, sys.stdout)
     return 0
 
 
@@ -262,13 +237,6 @@ def _strm(given: argparse.Namespace, settings: Settings) -> int:
         prune=given.prune,
         out=sys.stdout,
         shown=_shown,
-    )
-
-
-def _print_slot(slot: dict[str, Any], category: str, name: str, remark: str) -> None:
-    print(
-        f"  {slot['nzo_id']}  {slot['status']:<11}  {category:<13}  {slot['size']:>9}  "
-        f"{_shown(name)}{f'  ({_shown(remark)})' if remark else ''}"
     )
 
 

@@ -159,10 +159,10 @@ def _import(client: ApiClient, nzb: Path) -> str:
     nzo_id = client.add(nzb, _CATEGORY)
     pause = threading.Event()
     for _ in range(int(_IMPORT_S * 10)):
-        for slot in client.listing(5).history:
-            if slot["nzo_id"] == nzo_id:
-                if slot["status"] == "Completed":
-                    return str(slot["name"])
-                raise ImportFailed(f"the demo's own clip failed: {slot['fail_message']}")
+        for job in client.history(limit=5)["jobs"]:
+            if job["nzo_id"] == nzo_id:
+                if job["state"] == "completed":
+                    return str(job["name"])
+                raise ImportFailed(f"the demo's own clip failed: {job['failure']}")
         pause.wait(0.1)
     raise GatewayError(f"the demo's own clip was not imported within {_IMPORT_S:g} s")

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any, TextIO
+
+from gateway.terminal import table
 
 _UNKNOWN = "-"
 _VIEWING = ("session", "state", "user", "content", "client", "profile", "age", "offset")
 
 
-def show(found: dict[str, Any], out: TextIO, shown: Callable[[str], str]) -> None:
-    """Print *found*, the answer of `GET /leases`. *shown* makes text fit for a terminal."""
+def show(found: dict[str, Any], out: TextIO) -> None:
+    """Print *found*, the answer of `GET /leases`."""
     pools = [(one["name"], str(one["count"]), _cap(one["cap"])) for one in found["pools"]]
     sessions = [row for one in found["sessions"] for row in _session(one)]
     tables: list[tuple[str, Sequence[str], Sequence[Sequence[str]]]] = [
@@ -28,7 +30,7 @@ def show(found: dict[str, Any], out: TextIO, shown: Callable[[str], str]) -> Non
         tables.append((heading, _VIEWING, [_viewing(one) for one in without]))
     for heading, columns, rows in tables:
         print(heading, file=out)
-        for line in _table(columns, rows, shown) if rows else ():
+        for line in table(columns, rows) if rows else ():
             print(f"  {line}", file=out)
 
 
@@ -45,16 +47,6 @@ def _session(session: dict[str, Any]) -> Iterator[Sequence[str]]:
 
 def _viewing(one: dict[str, Any]) -> Sequence[str]:
     return (*(_text(one[name]) for name in _VIEWING[:-2]), _age(one["age_s"]), _text(one["offset"]))
-
-
-def _table(
-    columns: Sequence[str], rows: Sequence[Sequence[str]], shown: Callable[[str], str]
-) -> Iterator[str]:
-    lines = [columns, *([shown(cell) for cell in row] for row in rows)]
-    widths = [max(len(line[number]) for line in lines) for number in range(len(columns))]
-    for line in lines:
-        cells = (cell.ljust(width) for cell, width in zip(line, widths, strict=True))
-        yield "  ".join(cells).rstrip()
 
 
 def _cap(cap: int | None) -> str:

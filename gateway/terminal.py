@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Sequence
 from datetime import datetime
 
 UNKNOWN = "-"
@@ -43,6 +44,15 @@ def span(seconds: float | None) -> str:
 def counted(number: int, one: str) -> str:
     """Return "1 file" or "2,000 files"."""
     return f"{number:,} {one}" if number == 1 else f"{number:,} {one}s"
+
+
+def table(columns: Sequence[str], rows: Sequence[Sequence[str]]) -> Iterator[str]:
+    """Give *rows* under *columns*, each as wide as it has to be, fit for a terminal."""
+    lines = [columns, *([shown(cell) for cell in row] for row in rows)]
+    widths = [max(len(line[number]) for line in lines) for number in range(len(columns))]
+    for line in lines:
+        cells = (cell.ljust(width) for cell, width in zip(line, widths, strict=True))
+        yield "  ".join(cells).rstrip()
 
 
 def _local(seconds: float) -> datetime:

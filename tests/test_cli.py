@@ -89,9 +89,9 @@ def test_add_queues_each_file_and_prints_its_id(
     ]
     _, listed, _ = run(capsys, "queue")
     assert listed[0].startswith("Queue: 2 (")
-    assert [line.split()[0] for line in out] == [line.split()[0] for line in listed[1:3]]
-    assert all(" tv " in line for line in listed[1:3])
-    assert listed[3] == "History: 0"
+    assert [line.split()[0] for line in out] == [line.split()[0] for line in listed[2:4]]
+    assert all(" tv " in line for line in listed[2:4])
+    assert listed[4] == "History: 0"
 
 
 @pytest.mark.parametrize(
@@ -103,7 +103,7 @@ def test_a_file_keeps_its_name_whatever_is_in_it(
     assert run(capsys, "add", write(tmp_path, name))[0] == 0
     _, listed, _ = run(capsys, "queue")
     # a release's folder cannot hold a backslash, nor (on Windows' disks) quotes
-    shown = re.sub(r'[\\"]', ".", listed[1])
+    shown = re.sub(r'[\\"]', ".", listed[2])
     assert re.sub(r'[\\"]', ".", name.removesuffix(".nzb")).split(".")[-1] in shown
 
 

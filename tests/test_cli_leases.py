@@ -132,7 +132,6 @@ def test_what_strangers_named_does_nothing_to_a_terminal() -> None:
             "without_lease": [viewing],
         },
         out,
-        lambda text: text.replace("\x1b", "?"),
     )
     assert out.getvalue().splitlines() == [
         "Pools: 0",

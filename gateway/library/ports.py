@@ -168,3 +168,83 @@ class Checks(Protocol):
         With None, those of the *limit* files that were checked last. Raises NotInLibrary.
         """
         ...
+
+
+@dataclass(frozen=True, slots=True)
+class QueuedJob:
+    """A job of the queue. *state* and *priority* are words; times are seconds since 1970.
+
+    *note* says why it waits, and until *not_before* nobody looks at it. Of a download so many
+    bytes are *done* of *total*, as the NZB counts them, of them so many *missing* from every
+    provider, at *speed* bytes of data a second; *left_s* None: that cannot be told. *step*: how
+    far its repair or unpacking is, 0 to 1. All are None for what is not being downloaded.
+    """
+
+    nzo_id: str
+    name: str
+    category: str
+    state: str
+    priority: str
+    size: int
+    added: float
+    attempts: int
+    note: str
+    not_before: float
+    done: int | None
+    total: int | None
+    missing: int | None
+    speed: float | None
+    left_s: float | None
+    step: float | None
+
+
+@dataclass(frozen=True, slots=True)
+class EndedJob:
+    """A job of the history, *failure* says why it failed; *took_s* is how long was worked on it."""
+
+    nzo_id: str
+    name: str
+    category: str
+    state: str
+    size: int
+    added: float
+    completed: float
+    took_s: float | None
+    failure: str
+
+
+@dataclass(frozen=True, slots=True)
+class QueueListing:
+    """A page of the queue. There are *total* jobs of *size* bytes, of which so many are *left*.
+
+    *paused*: all but what is forced rests, for *pause_left_s* still, None: until it is resumed.
+    *speed* is that of all downloads together, in bytes of data a second.
+    """
+
+    jobs: Sequence[QueuedJob]
+    total: int
+    size: int
+    left: int
+    speed: float
+    paused: bool
+    pause_left_s: float | None
+
+
+@dataclass(frozen=True, slots=True)
+class HistoryListing:
+    """A page of the history, the newest first; there are *total* jobs."""
+
+    jobs: Sequence[EndedJob]
+    total: int
+
+
+class JobsView(Protocol):
+    """Who knows how the jobs stand. *limit* 0: all of them. Both raise StorageError."""
+
+    def queue(self, start: int, limit: int) -> QueueListing:
+        """Return jobs of the queue in the order in which they are worked on."""
+        ...
+
+    def history(self, start: int, limit: int) -> HistoryListing:
+        """Return jobs of the history."""
+        ...

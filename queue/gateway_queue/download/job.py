@@ -239,7 +239,7 @@ class Job:
             self._post,
             pieces=pieces,
             fetch_more=fetch_more,
-            progress=lambda _: ticket.check(),
+            progress=self._progressing(ticket),
         )
         for words in done.ignored:
             log.warning("[Queue] '%s': par2 set left aside: %s", self.item.name, words)
@@ -264,7 +264,7 @@ class Job:
             self.unpacked,
             passwords=self.passwords,
             places=self._posted.places(),
-            progress=lambda _: ticket.check(),
+            progress=self._progressing(ticket),
         )
         if not found:
             raise ImportFailed("the archives of the post hold no files")
@@ -273,6 +273,16 @@ class Job:
         self.journal.reach("unpacked")
 
     # What they need --------------------------------------------------------------------------
+
+    def _progressing(self, ticket: Ticket) -> Callable[[float], None]:
+        """Begin a step; return what it is to tell how far it is. That raises LetGo."""
+        self.meter.begin_step()
+
+        def progress(part: float) -> None:
+            ticket.check()
+            self.meter.go_on(part)
+
+        return progress
 
     def _pieces(self, names: Mapping[int, str]) -> dict[str, list[Piece]]:
         return {

@@ -19,20 +19,23 @@ class Progress:
     """How a download stands: *done* of *total* bytes, as the NZB counts them (encoded).
 
     *missing* are bytes, of what is done, that no provider has. *speed* is in bytes of data a
-    second; *left_s* is None while nothing comes.
+    second, *pace* in those of the NZB; *left_s* is None while nothing comes. *step* says how far
+    the repair or the unpacking is that follows, 0 to 1; None: not there yet.
     """
 
     done: int
     total: int
     missing: int
     speed: float
+    pace: float = 0.0
+    step: float | None = None
 
     @property
     def left_s(self) -> float | None:
         left = self.total - self.done
         if not left:
             return 0.0
-        return left / self.speed if self.speed > 0 else None
+        return left / self.pace if self.pace > 0 else None
 
 
 class Activity(Protocol):
@@ -46,15 +49,17 @@ class Activity(Protocol):
 class Meter:
     """Counts the bytes of one download. Safe to use from any thread."""
 
-    # Invariant, whenever the lock is free: arrived == the sum of the steps within the window.
+    # Invariant, whenever the lock is free: arrived and weighed == the sums of the steps within the
+    # window.
 
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
         self._clock = clock
         self._lock = threading.Lock()
         self._done = self._total = self._missing = 0
         self._began: float | None = None
-        self._steps: deque[tuple[float, int]] = deque()
-        self._arrived = 0
+        self._steps: deque[tuple[float, int, int]] = deque()
+        self._arrived = self._weighed = 0
+        self._step: float | None = None
 
     def aim(self, done: int, total: int, missing: int) -> None:
         """Say how much there is in all, and how much of it was there before."""
@@ -75,12 +80,23 @@ class Meter:
             if self._began is None:
                 self._began = now
             if self._steps and now - self._steps[-1][0] < _STEP_S:
-                at, before = self._steps.pop()
-                self._steps.append((at, before + size))
+                at, sizes, weights = self._steps.pop()
+                self._steps.append((at, sizes + size, weights + weight))
             else:
-                self._steps.append((now, size))
+                self._steps.append((now, size, weight))
             self._arrived += size
+            self._weighed += weight
             self._forget(now)
+
+    def begin_step(self) -> None:
+        """Say that the repair begins, or the unpacking."""
+        with self._lock:
+            self._step = 0.0
+
+    def go_on(self, part: float) -> None:
+        """Say that so much of the step is done; less than before is some smaller work within."""
+        with self._lock:
+            self._step = max(self._step or 0.0, min(part, 1.0))
 
     def progress(self) -> Progress:
         """Return how it stands at this moment."""
@@ -88,11 +104,20 @@ class Meter:
         with self._lock:
             self._forget(now)
             began = now if self._began is None else max(self._began, now - _WINDOW_S)
-            speed = self._arrived / max(now - began, _STEP_S)
-            return Progress(min(self._done, self._total), self._total, self._missing, speed)
+            span = max(now - began, _STEP_S)
+            return Progress(
+                min(self._done, self._total),
+                self._total,
+                self._missing,
+                self._arrived / span,
+                self._weighed / span,
+                self._step,
+            )
 
     def _forget(self, now: float) -> None:
         while self._steps and self._steps[0][0] <= now - _WINDOW_S:
-            self._arrived -= self._steps.popleft()[1]
+            _, size, weight = self._steps.popleft()
+            self._arrived -= size
+            self._weighed -= weight
         if not self._steps:
             self._began = None
