@@ -48,7 +48,7 @@ class NewFile:
 class NewRelease:
     """A release that is to be published; *nzb* is the document it was made of.
 
-    *links* says what lies in `completed-symlinks` for it.
+    *links* says what lies in `completed-symlinks` for it; *nzo_id* is that of the job it comes of.
     """
 
     category: str
@@ -59,6 +59,7 @@ class NewRelease:
     files: tuple[NewFile, ...]
     password: str | None = field(default=None, repr=False)
     links: LinkKind = LinkKind.NONE
+    nzo_id: str | None = None
 
 
 @dataclass(frozen=True, slots=True)

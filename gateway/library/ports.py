@@ -10,6 +10,7 @@ from gateway.library.check_agenda import Braked
 from gateway.library.check_history import Checked
 from gateway.library.entries import FileEntry
 from gateway.library.health import FileHealth, Health
+from gateway.library.replacement import Replacement, Standing
 
 
 @dataclass(frozen=True, slots=True)
@@ -247,4 +248,17 @@ class JobsView(Protocol):
 
     def history(self, start: int, limit: int) -> HistoryListing:
         """Return jobs of the history."""
+class Replacements(Protocol):
+    """Where releases that cannot be read any more are replaced. All raise StorageError."""
+
+    def tell(self, name: str) -> Replacement:
+        """Have the release of this name ("name" or "category/name") replaced by its *arr, now.
+
+        Whatever its health is. Raises NotInLibrary, NotReplaceable, and TooMany where it has been
+        asked for too often; the latter may turn out later too, and is its last step then.
+        """
+        ...
+
+    def standings(self, release_ids: Collection[int]) -> Mapping[int, Standing]:
+        """Return how those of these releases stand that have failed, or are being replaced."""
         ...

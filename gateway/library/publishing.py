@@ -14,7 +14,15 @@ from gateway.library import packing
 from gateway.library.check_times import first_due
 from gateway.library.entries import NewFile, NewRelease, Release
 from gateway.library.links import make_links
-from gateway.library.schema import checks, disk_files, file_numbers, files, posted_files, releases
+from gateway.library.schema import (
+    checks,
+    disk_files,
+    file_numbers,
+    files,
+    posted_files,
+    release_jobs,
+    releases,
+)
 from gateway.nzb.archive import Stretch
 from gateway.nzb.names import numbered, safe_name, safe_path
 from gateway.nzb.stretches import check, merged
@@ -39,6 +47,8 @@ def publish(tx: Connection, new: NewRelease) -> Release:
             "nzb": packing.pack_document(new.nzb),
         },
     ).scalar_one()
+    if new.nzo_id is not None:
+        tx.execute(sa.insert(release_jobs), {"release_id": release_id, "nzo_id": new.nzo_id})
     posted_rows = [
         {
             "release_id": release_id,

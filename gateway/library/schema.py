@@ -28,7 +28,7 @@ from sqlalchemy import (
     text,
 )
 
-REVISION = "0009"
+REVISION = "0010"
 """The schema that this program works with: the newest of `migrations/versions`."""
 
 metadata = MetaData(
@@ -224,6 +224,52 @@ check_brake = Table(
     Column("until", Float, nullable=False),
     Column("reason", Text, nullable=False),
 )
+
+# The job that a release came of: an *arr knows it by that id, and removes the job after its import.
+release_jobs = Table(
+    "release_jobs",
+    metadata,
+    Column("release_id", _RowId, ForeignKey("releases.id", ondelete="CASCADE"), primary_key=True),
+    Column("nzo_id", Text, nullable=False),
+)
+
+# What an *arr is to be told, or has been: see `gateway.library.replacement`.
+replacements = Table(
+    "replacements",
+    metadata,
+    Column("id", _RowId, primary_key=True),
+    Column("release_id", _RowId, ForeignKey("releases.id", ondelete="SET NULL")),
+    Column("nzo_id", Text, nullable=False),
+    Column("category", _Name, nullable=False),
+    Column("name", _Name, nullable=False),
+    Column("by_hand", Boolean, nullable=False, server_default=text("false")),
+    Column("step", Text, nullable=False, server_default=text("'waiting'")),
+    Column("asked", Float, nullable=False),
+    Column("arr", Text, nullable=False, server_default=text("''")),
+    Column("titles", Text, nullable=False, server_default=text("''")),  # with spaces between
+    Column("title", Text, nullable=False, server_default=text("''")),
+    Column("sent", Float),  # counts for the limits
+    Column("marked", Float),
+    Column("ended", Float),
+    Column("answer", Text, nullable=False, server_default=text("''")),
+    Column("note", Text, nullable=False, server_default=text("''")),  # why it waits
+    Column("attempts", Integer, nullable=False, server_default=text("0")),
+    Column("not_before", Float, nullable=False, server_default=text("0")),
+    Column("claimed_until", Float, nullable=False, server_default=text("0")),
+    Column("known_to", Text, nullable=False, server_default=text("''")),  # who was asked in vain
+    sqlite_autoincrement=True,
+)
+_UNFINISHED = text("step IN ('waiting', 'marking', 'searching')")
+Index(
+    "uq_replacements_unfinished",
+    replacements.c.release_id,
+    unique=True,
+    sqlite_where=_UNFINISHED,
+    postgresql_where=_UNFINISHED,
+)
+Index("ix_replacements_release_id", replacements.c.release_id)
+Index("ix_replacements_step", replacements.c.step, replacements.c.not_before)
+Index("ix_replacements_sent", replacements.c.sent)
 
 jobs = Table(
     "jobs",

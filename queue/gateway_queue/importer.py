@@ -138,6 +138,7 @@ class Importer:
             tuple(plan.files),
             plan.password,
             rules.links.kind,
+            plan.item.id,
         )
         return partial(self._publish, plan.item, rules, release)
 

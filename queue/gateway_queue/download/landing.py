@@ -70,6 +70,7 @@ class Landing:
             tuple(files),
             next(iter(job.passwords), None),
             rules.links.kind,
+            job.item.id,
         )
         return partial(self._publish, job, rules, new), sum(file.size for file in files)
 

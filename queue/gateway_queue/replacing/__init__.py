@@ -1,0 +1,1 @@
+"""Has an *arr replace what cannot be read any more."""
