@@ -96,6 +96,10 @@ class ApiClient:
         body = json.dumps({"releases": list(releases), "deep": deep}).encode()
         return self._ask_own("/checks", body)
 
+    def tell(self, release: str) -> dict[str, Any]:
+        """Have *release* replaced by its *arr; return what is being done."""
+        return self._ask_own("/checks/tell", json.dumps({"release": release}).encode())
+
     def checks(self, **query: str | int) -> dict[str, Any]:
         """Return what is being checked, and the results that *query* asks for."""
         return self._ask_own(f"/checks?{urlencode(query)}")

@@ -7,6 +7,7 @@ import signal
 import ssl
 from collections.abc import Callable, Mapping
 from contextlib import ExitStack
+from functools import partial
 from importlib.metadata import version
 from types import TracebackType
 from typing import Self
@@ -32,6 +33,7 @@ from gateway.leases.keeper import Keeper
 from gateway.leases.lease import LeaseStore
 from gateway.leases.memory import MemoryLeases
 from gateway.leases.redis import RedisLeases
+from gateway.library.by_name import named
 from gateway.library.catalogue import Library
 from gateway.library.check_agenda import CheckAgenda
 from gateway.library.check_records import CheckRecords
@@ -39,7 +41,7 @@ from gateway.library.database import Database
 from gateway.library.editions import Editions
 from gateway.library.entries import FileEntry
 from gateway.library.overview import Overview
-from gateway.page import checks, connections, leases, limits
+from gateway.page import checks, connections, leases, limits, replacements
 from gateway.page import library as library_page
 from gateway.page import queue as queue_page
 from gateway.page import streams as open_streams
@@ -76,6 +78,10 @@ from gateway_queue.item import Item, State
 from gateway_queue.listeners import Arr, Rclone
 from gateway_queue.met_holes import MetHoles
 from gateway_queue.processor import Processor
+from gateway_queue.replacing.arr import ArrOverHttp
+from gateway_queue.replacing.asking import ArrReplacements
+from gateway_queue.replacing.store import ReplacementStore
+from gateway_queue.replacing.worker import ReplacementWorker
 from gateway_queue.showing import Showing
 from gateway_queue.store import JobStore
 from gateway_queue.telling import Ended, Listener, Teller
@@ -190,6 +196,9 @@ class Gateway:
             providers = usenet.source.providers
             records = CheckRecords(database, editions)
             agenda = CheckAgenda(database)
+            outbox = ReplacementStore(database)
+            self.replacing = ReplacementWorker(outbox, _replacers(settings), brake=self._braked)
+            stack.callback(self.replacing.stop)
             self.health = HealthWorker(
                 Examiner(usenet.source, providers=len(providers)),
                 library,
@@ -198,13 +207,17 @@ class Gateway:
                 # Nobody to ask: it would be found out that nothing can be.
                 scheduled=settings.health_checks and bool(providers),
                 checked=lambda file_id: self.holes.checked(file_id),
+                on_confirmed=self.replacing.wake,
             )
             self.holes = MetHoles(library, records, self.health.check_soon)
             stack.callback(self.holes.stop)
             stack.callback(self.health.stop)
+            asked = HealthChecks(library, records, agenda, self.health)
+            replacing = ArrReplacements(outbox, self.replacing, partial(named, library))
             api = Api(
                 [
-                    *checks.endpoints(HealthChecks(library, records, agenda, self.health)),
+                    *checks.endpoints(asked, replacing),
+                    *replacements.endpoints(replacing),
                     *connections.endpoints(providers),
                     *leases.endpoints(
                         self.leases, self.keeper, self.vod.viewings, self._caps, self.vod.end
@@ -266,6 +279,7 @@ class Gateway:
         self.processor.start()
         self.queue.start()
         self.health.start()
+        self.replacing.start()
         self.holes.start()
         log.info("NZB Gateway listens on %s", self.url)
         log.info("`nzb-gateway config` says where the WebDAV password and the API key are kept")
@@ -295,6 +309,11 @@ class Gateway:
         self.streaming.drain()
         self.server.stop(self.settings.drain)
         self._parts.close()
+
+    def _braked(self) -> str:
+        """Return why what the checks have found is not to be believed; empty: it is."""
+        braked = self.health.braked()
+        return "" if braked is None else braked.reason
 
     def _caps(self) -> Mapping[str, int]:
         """Return the cap of every pool of leases that is known here."""
@@ -403,6 +422,15 @@ def _listeners(settings: Settings) -> list[Listener]:
         for name, one in settings.arr.items()
     ]
     return found
+
+
+def _replacers(settings: Settings) -> list[ArrOverHttp]:
+    """Return who is told what has failed for certain."""
+    return [
+        ArrOverHttp(name, one.kind, one.url, one.api_key.get_secret_value())
+        for name, one in settings.arr.items()
+        if one.replace and one.kind != "lidarr"
+    ]
 
 
 def _tls(name: str, provider: ProviderSettings) -> ssl.SSLContext:

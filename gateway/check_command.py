@@ -12,6 +12,7 @@ from datetime import datetime
 from typing import Any, TextIO
 
 from gateway.api_client import ApiClient, Unreachable
+from gateway.standing import standing_in_words
 
 _POLL_S = 0.5
 HEALTHY, BROKEN, UNKNOWN = 0, 3, 4
@@ -56,6 +57,8 @@ def check(
             found[file["health"]] += 1
             name = shown(file["path"].ljust(min(width, 60)))
             print(f"  {file['health'].upper():<8}  {name}  {shown(_words(file))}", file=out)
+        if release["standing"] is not None:
+            print(f"  {shown(standing_in_words(release['standing']))}", file=out)
     counted = ", ".join(f"{found[health]:,} {health}" for health in _ORDER if found[health])
     print(f"{_files(found.total())}: {counted}", file=out)
     brake = client.checks(limit=0)["schedule"]["brake"]

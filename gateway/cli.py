@@ -85,7 +85,8 @@ def _parser() -> argparse.ArgumentParser:
         "check",
         help="ask whether the articles of releases are still there",
         epilog="Exit code: 0 all files are healthy, 3 some are degraded or have failed, "
-        "4 some could not be checked, 1 error.",
+        "4 some could not be checked, 1 error. With --tell: 0 all were told, 4 some will be later, "
+        "1 some will not be.",
     )
     check.add_argument(
         "releases",
@@ -110,6 +111,11 @@ def _parser() -> argparse.ArgumentParser:
     )
     instead.add_argument(
         "--status", action="store_true", help="show what is due, and whether checks are stopped"
+    )
+    instead.add_argument(
+        "--tell",
+        action="store_true",
+        help="check nothing: have the Sonarr or Radarr that grabbed RELEASE replace it",
     )
     check.set_defaults(command=_check)
 
@@ -188,7 +194,7 @@ def _add(given: argparse.Namespace, settings: Settings) -> int:
 
 
 def _check(given: argparse.Namespace, settings: Settings) -> int:
-    from gateway import check_command
+    from gateway import check_command, tell_command
 
     client = ApiClient.of(settings)
     if given.status:
@@ -197,6 +203,12 @@ def _check(given: argparse.Namespace, settings: Settings) -> int:
         if not given.releases:
             raise Refused("a history is that of a release: name one")
         return check_command.history(client, given.releases, out=sys.stdout, shown=_shown)
+    if given.tell:
+        if not given.releases:
+            raise Refused("no whole library is replaced: name releases")
+        return tell_command.tell(
+            client, given.releases, out=sys.stdout, err=sys.stderr, shown=_shown
+        )
     return check_command.check(
         client,
         given.releases,

@@ -237,11 +237,15 @@ class VodSettings(_Part):
 
 
 class ArrSettings(_Part):
-    """GATEWAY_ARR__<name>__…: a Sonarr or the like that is told when something has ended."""
+    """GATEWAY_ARR__<name>__…: a Sonarr or the like that is told when something has ended.
+
+    *replace*: it is told too what has failed for certain, unless it is a Lidarr.
+    """
 
     kind: Literal["sonarr", "radarr", "lidarr"]
     url: Address
     api_key: Secret
+    replace: bool = True
 
 
 class RcloneSettings(_Part):

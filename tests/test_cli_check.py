@@ -130,6 +130,10 @@ def test_what_is_missing_is_shown_with_its_place_and_code_3(
             f"  DEGRADED  film.mkv  3 of 250 articles missing ({where})",
             "tv/Series S01E01",
             "  FAILED    episode.mkv  all 20 articles missing",
+            (
+                "  no *arr is told: no Sonarr or Radarr is configured (GATEWAY_ARR__<name>__KIND, "
+                "URL and API_KEY)"
+            ),
             "2 files: 1 degraded, 1 failed",
         ],
         [],

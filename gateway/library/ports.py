@@ -248,6 +248,9 @@ class JobsView(Protocol):
 
     def history(self, start: int, limit: int) -> HistoryListing:
         """Return jobs of the history."""
+        ...
+
+
 class Replacements(Protocol):
     """Where releases that cannot be read any more are replaced. All raise StorageError."""
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import groupby
 from typing import Annotated, Literal
@@ -15,9 +15,12 @@ from gateway.library.ports import (
     Checks,
     CheckStatus,
     FileHistory,
+    Replacements,
     ScheduleStatus,
 )
+from gateway.library.replacement import Standing
 from gateway.page.endpoint import Call, Endpoint
+from gateway.page.replacements import StandingView, standing_view
 
 HealthName = Literal["healthy", "degraded", "failed", "unknown"]
 PlayableName = Literal["whole", "gaps", "no", ""]
@@ -76,9 +79,12 @@ class FileView:
 
 @dataclass(frozen=True, slots=True)
 class ReleaseView:
+    """A release. *standing* null: none of its files has failed, and nobody wants it replaced."""
+
     category: str
     name: str
     files: tuple[FileView, ...]
+    standing: StandingView | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -196,8 +202,8 @@ class Start(BaseModel):
     deep: bool = False
 
 
-def endpoints(checks: Checks) -> list[Endpoint]:
-    """Return what tells of *checks* and starts them."""
+def endpoints(checks: Checks, replacements: Replacements) -> list[Endpoint]:
+    """Return what tells of *checks* and starts them, and of what *replacements* come of them."""
 
     def show(call: Call) -> ChecksView:
         wanted = call.query
@@ -209,7 +215,8 @@ def endpoints(checks: Checks) -> list[Endpoint]:
         elif wanted.limit:
             page = checks.results(after=wanted.after, limit=wanted.limit)
             files, after = page.files, page.after
-        return _view(checks.status(), files, after)
+        standings = replacements.standings({known.file.release.id for known in files})
+        return _view(checks.status(), files, after, standings)
 
     def start(call: Call) -> RequestView:
         assert isinstance(call.body, Start)
@@ -253,7 +260,12 @@ def endpoints(checks: Checks) -> list[Endpoint]:
     ]
 
 
-def _view(status: CheckStatus, files: Sequence[FileHealth], after: int | None) -> ChecksView:
+def _view(
+    status: CheckStatus,
+    files: Sequence[FileHealth],
+    after: int | None,
+    standings: Mapping[int, Standing],
+) -> ChecksView:
     running = None
     if status.running is not None:
         file = status.running.file
@@ -270,7 +282,12 @@ def _view(status: CheckStatus, files: Sequence[FileHealth], after: int | None) -
         tuple(_request(request) for request in status.requests),
         _schedule(status.schedule),
         tuple(
-            ReleaseView(release.category, release.name, tuple(map(_file, of_release)))
+            ReleaseView(
+                release.category,
+                release.name,
+                tuple(map(_file, of_release)),
+                standing_view(standings.get(release.id)),
+            )
             for release, of_release in groupby(files, key=lambda known: known.file.release)
         ),
         after,

@@ -66,11 +66,11 @@ class Caller:
         return self._ask("POST", path, json.dumps(body).encode(), key)
 
     def _ask(self, method: str, path: str, body: bytes | None, key: str) -> object:
-        deadline = time.monotonic() + self._connect_s + self._longest_s
         link = self._link()
         try:
             link.connect()
-            with cut_after(link.sock, deadline - time.monotonic()):
+            deadline = time.monotonic() + self._longest_s
+            with cut_after(link.sock, self._longest_s):
                 link.timeout = self._longest_s
                 headers = dict(self._headers)
                 if body is not None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
@@ -10,6 +11,7 @@ from urllib.parse import quote
 import pytest
 from openapi_spec_validator import validate
 
+from gateway.library.by_name import named
 from gateway.library.catalogue import Library
 from gateway.library.check_agenda import Braked, CheckAgenda
 from gateway.library.check_records import CheckRecords
@@ -24,6 +26,9 @@ from gateway.usenet.client import UsenetClient
 from gateway_queue.checks import HealthChecks
 from gateway_queue.health import Examiner
 from gateway_queue.health_worker import HealthWorker
+from gateway_queue.replacing.asking import ArrReplacements
+from gateway_queue.replacing.store import ReplacementStore
+from gateway_queue.replacing.worker import ReplacementWorker
 
 Ask = Callable[..., Any]
 
@@ -83,9 +88,10 @@ def ask(
     worker: HealthWorker,
     serve_api: Callable[[Sequence[Endpoint]], Ask],
 ) -> Ask:
-    return serve_api(
-        checks.endpoints(HealthChecks(library, records, CheckAgenda(database), worker))
-    )
+    asked = HealthChecks(library, records, CheckAgenda(database), worker)
+    outbox = ReplacementStore(database)
+    replacing = ArrReplacements(outbox, ReplacementWorker(outbox, []), partial(named, library))
+    return serve_api(checks.endpoints(asked, replacing))
 
 
 def check(records: CheckRecords, release: Release, findings: Findings, at: float) -> None:
@@ -143,6 +149,7 @@ def test_each_file_is_told_with_its_verdict_and_what_the_latest_check_left_open(
                         "due_at": soon[0].due_at,
                     }
                 ],
+                "standing": None,
             },
             {
                 "category": "tv",
@@ -169,6 +176,7 @@ def test_each_file_is_told_with_its_verdict_and_what_the_latest_check_left_open(
                         "due_at": 3601.0,
                     }
                 ],
+                "standing": None,
             },
         ],
         "next": None,
