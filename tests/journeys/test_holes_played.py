@@ -154,7 +154,10 @@ def house(tmp_path_factory: pytest.TempPathFactory) -> Iterator[House]:
         settings = {
             **provider_settings(news.host, news.port),
             "GATEWAY_CATEGORIES__MOVIES__ON_MISSING": "pad",
-            "GATEWAY_CATEGORIES__MOVIES__VERIFY": "sample",
+            "GATEWAY_CATEGORIES__DEEP__ON_MISSING": "pad",
+            "GATEWAY_CATEGORIES__DEEP__VERIFY": "deep",
+            "GATEWAY_CATEGORIES__KEPT__ON_MISSING": "pad",
+            "GATEWAY_CATEGORIES__KEPT__STORAGE": "download",
             "GATEWAY_ARTICLE_CACHE": "0",  # nothing is there that the provider has lost
             "GATEWAY_VOD__USERS__ANN__PASSWORD": "pw",
             "GATEWAY_GRACE": "0s",
@@ -321,6 +324,26 @@ def test_what_is_not_missing_for_certain_is_never_filled(house: House, fault: Fa
     for door in film.doors:
         assert house.get(door).body == film.data
     assert house.gateway.ask("HEAD", film.path).headers["etag"] == etag
+
+
+@pytest.mark.parametrize("category", ["deep", "kept"])
+def test_no_import_and_no_download_takes_padding_for_what_is_missing(
+    house: House, category: str
+) -> None:
+    name = f"Holed.{category}.2026"
+    post = make_post(f"{name}.mkv", noise(12), part_size=PART)
+    house.news.add(post)
+    house.news.remove([post.files[0].message_ids[100]])
+    house.gateway.ask("PUT", f"/dav/nzbs/{category}/{name}.nzb", post.nzb)
+
+    def ended() -> list[Any]:
+        slots = house.gateway.api("history")["history"]["slots"]
+        return [slot for slot in slots if slot["name"] == name]
+
+    house.gateway.wait_until(ended)
+    (slot,) = ended()
+    assert slot["status"] == "Failed"
+    assert "1 of 300" in slot["fail_message"]
 
 
 def test_readers_at_once_at_both_doors_have_one_film(house: House) -> None:

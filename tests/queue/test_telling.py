@@ -160,6 +160,22 @@ def test_a_mount_forgets_what_lies_beside_the_new_release_and_nothing_else(told:
     assert (of_folder["fs"], of_folder["dir1"]) == ("other:content", "movies/A Film (2026)")
 
 
+def test_of_a_film_with_other_bytes_a_mount_forgets_where_it_lies_and_an_arr_is_not_told(
+    told: Told,
+) -> None:
+    changed = Ended("movies", "A Film (2026)", completed=True, changed="0a1b" * 8)
+    told.answers["/vfs/list"] = (200, {"vfses": ["nzb:", "other:content"]})
+    Arr("tv", "sonarr", told.url, SECRET).tell([changed])
+    Rclone(told.url, None, None).tell([changed, changed])
+    assert told.next()[0] == "/vfs/list"
+    folders = {"dir0": "content/movies/A Film (2026)", "dir1": ".ids/0/a/1"}
+    assert told.next()[2] == {"fs": "nzb:", **folders}
+    assert told.next()[2]["dir0"] == "movies/A Film (2026)"
+    Rclone(told.url, None, None).tell([changed, FILM])
+    assert told.next()[0] == "/vfs/list"
+    assert ".ids" in told.next()[2].values()
+
+
 def test_a_mount_is_told_nothing_of_what_failed(told: Told) -> None:
     Rclone(told.url, None, None).tell([FLOP])
     assert told.requests.empty()

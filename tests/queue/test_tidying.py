@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from gateway.errors import ImportFailed
-from gateway_queue.category import CategoryRules
+from gateway_queue.category import CategoryRules, OnMissing, padded_folders
 from gateway_queue.tidying import kept, wanted
 
 GIB = 1 << 30
@@ -90,3 +90,13 @@ def test_what_is_left_out_for_its_name_is_not_even_looked_at() -> None:
     assert wanted(names, USUAL) == [1, 2, 3]
     with pytest.raises(ImportFailed, match="MOVIES__BLOCKLIST names its only file"):
         wanted(["Film.nfo"], USUAL)
+
+
+def test_films_are_padded_in_folders_of_which_all_categories_want_it() -> None:
+    rules = [
+        CategoryRules("movies", on_missing=OnMissing.PAD),
+        CategoryRules("tv"),
+        CategoryRules("anime", "shared", on_missing=OnMissing.PAD),
+        CategoryRules("kids", "shared"),
+    ]
+    assert padded_folders(rules) == {"movies"}

@@ -13,8 +13,12 @@ from gateway.errors import (
     ArticleDamaged,
     ArticleMissing,
     ConnectionLost,
+    FileChanged,
     PermitTimeout,
 )
+from gateway.library.entries import FileEntry
+from gateway.streams.holes import Holes
+from gateway.streams.on_disk import FileLayout
 
 FOLDER = "/content/movies/" + quote("Größe & Tücke; 100% +1 (2026)")
 FILM = f"{FOLDER}/film.mkv"
@@ -270,3 +274,32 @@ def test_a_path_that_leads_out_is_answered_at_once(gateway: Any, path: str) -> N
 
 def test_a_name_that_is_not_ours_is_not_answered_to(gateway: Any) -> None:
     assert gateway.ask("GET", FILM, Host="attacker.example").status == 403
+
+
+def test_a_file_that_changes_between_two_looks_is_looked_at_again(
+    gateway: Any, bytes_of: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    looks = []
+
+    def holes(file: FileEntry, _layout: FileLayout) -> Holes:
+        looks.append(file)
+        if len(looks) == 1:
+            raise FileChanged("ask again")
+        return Holes()
+
+    monkeypatch.setattr(gateway.library, "holes", holes)
+    answer = gateway.ask("GET", FILM, Range="bytes=5-9")
+    assert (answer.status, answer.body) == (206, bytes_of(SIZE)[5:10])
+    assert len(looks) == 2
+
+
+def test_a_file_that_changes_without_end_is_asked_for_again_by_the_client(
+    gateway: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def holes(file: FileEntry, _layout: FileLayout) -> Holes:
+        raise FileChanged(f"{file.name} has changed")
+
+    monkeypatch.setattr(gateway.library, "holes", holes)
+    answer = gateway.ask("GET", FILM)
+    assert (answer.status, answer.body) == (503, b"film.mkv has changed\n")
+    assert "Retry-After" in answer.headers

@@ -11,6 +11,7 @@ from typing import Any, cast
 import pytest
 
 from gateway.demo.xtream import Movie, Trouble, XtreamServer
+from gateway.errors import FileChanged
 from gateway.leases.lease import LeaseStore
 from gateway.library.entries import FileEntry, Release
 from gateway.streams.holes import Holes
@@ -174,15 +175,22 @@ def test_the_operator_sees_who_watches_what_and_where(doors: Any, film: XtreamSe
 
 @dataclass
 class Shelf:
-    """A library of one file of *data*, whose streams are bytes."""
+    """A library of one file of *data*, whose streams are bytes.
+
+    *changes*: how often it gets another ETag between two looks.
+    """
 
     data: bytes
     closed: int = 0
+    changes: int = 0
+    tag: int = 0
     read: list[str] = field(default_factory=list)
 
     def file_by_number(self, number: int) -> FileEntry | None:
         release = Release(1, "movies", "A Film (2001)", 1_700_000_000.0)
-        entry = FileEntry("id", release, "", "film.mp4", len(self.data), 1_700_000_000.0, "tag")
+        entry = FileEntry(
+            "id", release, "", "film.mp4", len(self.data), 1_700_000_000.0, f"tag{self.tag}"
+        )
         return entry if number == 1 else None
 
     def layout(self, file_id: str) -> Any:
@@ -195,6 +203,10 @@ class Shelf:
         return self.file_by_number(1) if file_id == "id" else None
 
     def holes(self, file: FileEntry, layout: Any) -> Holes:
+        if self.changes:
+            self.changes -= 1
+            self.tag += 1
+            raise FileChanged("ask again")
         return Holes()
 
     def open(
@@ -244,3 +256,18 @@ def test_a_file_of_the_library_plays_by_the_same_door_and_takes_no_account(
     until(lambda: memory_store.pools() == [])
     assert shelf.closed == 1
     assert shelf.read == ["id"], "a HEAD reads nothing"
+
+
+def test_a_file_of_the_library_that_changes_between_two_looks_is_looked_at_again(
+    memory_store: LeaseStore, profile_of: MakeProfile, doors_over: MakeDoors
+) -> None:
+    shelf = Shelf(bytes(range(256)) * 80, changes=1)
+    doors = doors_over(
+        memory_store, [profile_of()], library=shelf, streams=shelf, max_streams=1, grace_s=0
+    )
+    path = "/movie/bob/s3cret-pw/1000000001.mp4"
+    player = doors.ask(path, "5-")
+    assert player.response.getheader("ETag") == '"tag1"'
+    assert player.read() == shelf.data[5:]
+    shelf.changes = 3
+    assert doors.ask(path, "5-").status == 503
