@@ -195,7 +195,7 @@ def look(server: ServerProcess, articles_per_file: int, samples: int) -> Seen:
             provider=(server.host, server.port),
             connections=CONNECTIONS,
             login=LOGIN,
-            settings={"HEALTH_ROUND": "0"},  # checks come when they are asked for
+            settings={"HEALTH_CHECKS": "false"},  # checks come when they are asked for
         ) as gateway:
             player = Player(gateway)
             with player.playing():

@@ -37,7 +37,7 @@ _GO_S = 1.0
 # So many articles tell whether anything of a file is there.
 _FEW = 5
 # After so many in a row that nobody could be asked for there is no point in fetching more.
-_ENOUGH = 100
+_ENOUGH = 10
 
 # An article of a file: which posted file of its layout, which part of that.
 Place = tuple[int, int]

@@ -12,14 +12,17 @@ import pytest
 from gateway.demo import Fault, NewsServer, Post, make_bulk_post
 from gateway.library.catalogue import Library
 from gateway.library.check_records import CheckRecords
+from gateway.library.damage import Playable
 from gateway.library.entries import Release
 from gateway.library.health import Findings, Health, Hole
+from gateway.nzb.archive import Cipher, Stretch
 from gateway.nzb.extents import PartTable, Run
+from gateway.streams.decrypt import CipheredLayout
 from gateway.streams.layout import Layout
 from gateway.streams.on_disk import DiskFile
 from gateway.usenet.client import UsenetClient
 from gateway.usenet.workload import Workload
-from gateway_queue.health import Examiner
+from gateway_queue.health import Examiner, damage_of
 from gateway_queue.item import LetGo
 from gateway_queue.ticket import Ticket
 
@@ -215,3 +218,155 @@ def test_a_file_on_the_disk_is_healthy_while_it_is_there(
     assert health() is Health.FAILED
     path.parent.rmdir()
     assert health() is Health.UNKNOWN, "the disk may not be mounted"
+
+
+# Deep -------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def fetch(examiner: Examiner, library: Library, records: CheckRecords) -> Callable[..., Findings]:
+    """Examine the one file of a release by fetching it."""
+
+    def fetch(
+        release: Release, progress: Callable[[int, int], None] = lambda _done, _articles: None
+    ) -> Findings:
+        (known,) = records.of_releases([release.id])
+        layout = library.layout(known.file.id)
+        return examiner.examine(layout, Ticket(), progress, deep=True)
+
+    return fetch
+
+
+def test_a_deep_check_fetches_every_article_once_under_the_reservation_for_checks(
+    server: NewsServer, usenet: UsenetClient, publish: Publish, fetch: Callable[..., Findings]
+) -> None:
+    post = film(250)
+    server.add(post)
+    told: list[tuple[int, int]] = []
+    assert fetch(publish(post), lambda *done: told.append(done)) == Findings(250, deep=True)
+    assert server.counts.bodies == dict.fromkeys(post.message_ids, 1)
+    assert told[-1] == (250, 250)
+    (pool,) = usenet.pools.values()
+    granted = pool.permits.snapshot().granted
+    assert {workload for workload, count in granted.items() if count} == {Workload.HEALTH}
+
+
+def test_a_deep_check_tells_what_is_missing_from_what_is_not_what_was_posted(
+    server: NewsServer, publish: Publish, fetch: Callable[..., Findings]
+) -> None:
+    post = film(250)
+    server.add(post.without(post.message_ids[7]))
+    server.fail(Fault.DAMAGED, post.message_ids[3])
+    server.fail(Fault.WRONG_ARTICLE, post.message_ids[4], instead=post.message_ids[9])
+    release = publish(post)
+    findings = fetch(release)
+    assert (findings.missing, findings.unknown) == (3, 0)
+    assert findings.holes == (Hole(0, 3, 4), Hole(0, 7, 7))
+    assert findings.damaged == (Hole(0, 3, 4),)
+
+
+def test_what_a_deep_check_found_damaged_stays_so_until_another_finds_it_whole(
+    server: NewsServer,
+    publish: Publish,
+    examine: Callable[..., Findings],
+    fetch: Callable[..., Findings],
+    records: CheckRecords,
+) -> None:
+    post = film(20)
+    server.add(post)
+    server.fail(Fault.DAMAGED, post.message_ids[3])
+    release = publish(post)
+
+    def check(findings: Findings, at: float) -> tuple[Health, int, str]:
+        (known,) = records.of_releases([release.id])
+        now = records.record(known, findings, at)
+        assert now is not None
+        return now.health, now.missing, now.in_words()
+
+    words = "1 of 20 articles missing, 1 of them damaged (segment 4)"
+    assert check(fetch(release), 10.0) == (Health.DEGRADED, 1, words)
+    assert examine(release).health is Health.HEALTHY, "STAT cannot tell"
+    assert check(examine(release), 20.0) == (Health.DEGRADED, 1, words)
+    server.remove(post.message_ids[8:9])
+    words = "2 of 20 articles missing, 1 of them damaged (segments 4, 9)"
+    assert check(examine(release), 30.0) == (Health.DEGRADED, 2, words)
+    server.add(post)
+    server.heal()
+    assert check(fetch(release), 40.0)[:2] == (Health.HEALTHY, 0)
+
+
+@pytest.mark.parametrize("stall_s", [0.2])
+def test_a_deep_check_of_a_silent_provider_ends_and_leaves_everything_unknown(
+    server: NewsServer,
+    usenet: UsenetClient,
+    publish: Publish,
+    library: Library,
+    records: CheckRecords,
+) -> None:
+    server.fail(Fault.SILENCE)
+    (known,) = records.of_releases([publish(film(300)).id])
+    examiner = Examiner(usenet.source, providers=1, patience_s=0.5)
+    layout = library.layout(known.file.id)
+    findings = examiner.examine(layout, Ticket(), lambda _done, _articles: None, deep=True)
+    assert (findings.missing, findings.unknown, findings.health) == (0, 300, Health.UNKNOWN)
+    assert findings.reason
+    assert sum(server.counts.bodies.values()) < 300
+    server.release()
+
+
+def test_a_deep_check_misses_what_the_nzb_does_not_list_and_asks_for_the_rest(
+    server: NewsServer, examiner: Examiner
+) -> None:
+    post = film(10)
+    server.add(post)
+    ids = [one.encode() for one in post.message_ids]
+    ids[4] = ids[9] = b""
+    layout = Layout([Run(0, 0, 10_000)], [PartTable.regular(ids, 10_000, 1000)])
+    findings = examiner.examine(layout, Ticket(), lambda _done, _articles: None, deep=True)
+    assert findings == Findings(10, 2, 0, (Hole(0, 4, 4), Hole(0, 9, 9)), deep=True)
+    assert sum(server.counts.bodies.values()) == 8
+
+
+def test_a_few_articles_tell_whether_anything_of_a_file_is_there(
+    server: NewsServer,
+    publish: Publish,
+    examiner: Examiner,
+    library: Library,
+    records: CheckRecords,
+) -> None:
+    post = film(1000)
+    (known,) = records.of_releases([publish(post).id])
+    layout = library.layout(known.file.id)
+    assert not examiner.has_any(layout, Ticket())
+    server.add(post.without(*post.message_ids[1:]))
+    assert examiner.has_any(layout, Ticket())
+    assert server.counts.commands["STAT"] == 10
+
+
+# What it means ----------------------------------------------------------------------------------
+
+
+def test_holes_are_told_as_bytes_of_the_file_article_by_article(
+    publish: Publish, library: Library, records: CheckRecords
+) -> None:
+    (known,) = records.of_releases([publish(film(1000)).id])
+    layout = library.layout(known.file.id)
+    damage = damage_of(known.file, layout, (Hole(0, 500, 501), Hole(0, 700, 700)))
+    assert damage.lost == ((500_000, 502_000), (700_000, 701_000))
+    assert (damage.lost_bytes, damage.playable) == (3000, Playable.NO)  # within its first MiB
+    damage = damage_of(known.file, layout, (Hole(0, 0, 999),))
+    assert (damage.lost, damage.lost_bytes) == (((0, 1_000_000),), 1_000_000)
+    assert damage.why.startswith("1,000 articles in a row are missing")
+    assert damage_of(known.file, layout, ()).playable is Playable.WHOLE
+
+
+def test_of_an_encrypted_film_the_blocks_around_a_hole_are_lost_too() -> None:
+    key = Cipher(bytes(16), bytes(16))
+    stretches = [
+        Stretch((Run(0, 0, 1600),), 1590, 0, key),
+        Stretch((Run(0, 1600, 400),), 400),
+    ]
+    layout = CipheredLayout(stretches, [PartTable.regular([b"x"] * 20, 2000, 100)])
+    assert layout.shown(0, 2, 2) == [(184, 316)]
+    assert layout.shown(0, 15, 16) == [(1484, 1590), (1590, 1690)]
+    assert layout.shown(0, 19, 19) == [(1890, 1990)]
