@@ -34,7 +34,7 @@ from gateway.demo.faults import Fault
 from gateway.streams.padding import container_of
 
 PART = 10_000
-SECONDS = 12
+SECONDS = 9
 _LOGIN = {"Authorization": "Basic " + b64encode(f"{USER}:{PASSWORD}".encode()).decode()}
 _names = count(1)
 
@@ -192,8 +192,10 @@ def test_a_hole_is_an_error_at_every_door_and_all_around_it_stays_readable(house
         behind = house.get(door, 102 * PART)
         assert (behind.status, behind.body) == (206, film.data[102 * PART :])
         assert house.gateway.ask("HEAD", door).headers["etag"] == etag
-    house.gateway.wait_until(lambda: house.health(film)["missing"] == 2)
+    house.gateway.wait_until(lambda: house.health(film)["missing"])
     assert house.health(film)["verdict"] == "degraded"
+    house.check(film)
+    assert house.health(film)["missing"] == 2
     assert house.gateway.ask("HEAD", film.path).headers["etag"] == etag
 
 
@@ -305,7 +307,7 @@ def test_nothing_is_filled_beyond_the_limits(house: House) -> None:
     share = house.publish(noise(9), "mkv")
     share.lose(20, 40, 60, 80, 100, 120, 140)
     house.cut(share.path)
-    house.gateway.wait_until(lambda: house.health(share)["missing"] == 7)
+    house.check(share)
     assert house.get(share.path, 20 * PART).status == 404
 
 
@@ -434,7 +436,7 @@ def test_ffmpeg_plays_a_filled_film_to_its_end(
     film = house.publish(clips[extension], extension)
     parts = len(film.data) // PART
     film.lose(parts // 3, 2 * parts // 3, 2 * parts // 3 + 1)
-    for door in film.doors:
+    for door in film.doors[: 2 if extension == "mkv" else 1]:
         assert ffprobe_duration(film.url(door)) == pytest.approx(SECONDS, abs=0.5)
         pictures, last = decode(film.url(door))
         assert last == pytest.approx(SECONDS, abs=0.5)
@@ -450,7 +452,7 @@ def test_ffmpeg_plays_what_lies_before_and_behind_a_hole_that_is_an_error(
     film = house.publish(clips[extension], extension, "tv")
     parts = len(film.data) // PART
     film.lose(parts // 2, parts // 2 + 1)
-    for door in film.doors:
+    for door in film.doors[: 2 if extension == "mkv" else 1]:
         assert ffprobe_duration(film.url(door)) == pytest.approx(SECONDS, abs=0.5)
         assert decode(film.url(door), "-t", "3")[0] == 3 * 25
         pictures, _ = decode(film.url(door), "-ss", str(SECONDS - 3))
