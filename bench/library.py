@@ -19,6 +19,7 @@ from gateway.library import packing, schema
 from gateway.library.catalogue import Library
 from gateway.library.database import Database
 from gateway.library.entries import NewFile, NewPosted, NewRelease
+from gateway.library.overview import Overview, Wanted
 from gateway.nzb.archive import Stretch
 from gateway.nzb.document import parse
 from gateway.nzb.extents import PartTable, Run
@@ -48,7 +49,7 @@ def main(files: int = 1_000_000) -> None:
         results.add("opening the database", "ms", _times(open_library))
         database = Database(f"sqlite:///{path}")
         library = Library(database)
-        _questions(results, library, files // FILES_PER_RELEASE)
+        _questions(results, database, library, files // FILES_PER_RELEASE)
         # A new library each time: nothing of the layout is in memory, as after a start.
         results.add(
             f"cold layout of a file of {SEGMENTS:,} segments",
@@ -181,7 +182,7 @@ def _checkpoint(database: Database) -> None:
     connection.close()
 
 
-def _questions(results: Results, library: Library, releases: int) -> None:
+def _questions(results: Results, database: Database, library: Library, releases: int) -> None:
     rng = random.Random(2)
     listed = [release for release, _ in zip(library.releases("tv"), range(1000), strict=False)]
 
@@ -202,6 +203,13 @@ def _questions(results: Results, library: Library, releases: int) -> None:
     results.add(
         f"all {releases // 3:,} of them", "ms", _times(lambda: [*library.releases("tv")], 3)
     )
+    pages = Overview(database)
+    every = "with what is known of their 20,000 files"
+    results.add(
+        f"a page of 1,000 releases {every}", "ms", _times(lambda: pages.page(Wanted(), limit=1000))
+    )
+    last = Wanted(pattern=f"*{releases:06}*")
+    results.add("finding a release by a part of its name", "ms", _times(lambda: pages.page(last)))
 
 
 if __name__ == "__main__":

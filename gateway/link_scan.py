@@ -131,7 +131,7 @@ def scan(roots: Sequence[Path], reached: Reached) -> Seen:
     """
     seen = Seen()
     for root in roots:
-        before = _identity(root)
+        before, links = _identity(root), seen.links
         for entry in _walk(root, seen):
             try:
                 seen.links += _look(entry, reached, seen)
@@ -139,6 +139,10 @@ def scan(roots: Sequence[Path], reached: Reached) -> Seen:
                 seen.warnings.append(_words(entry.path, exc))
         if _identity(root) != before:
             raise RootMissing(f'"{root}" is another folder than it was at first: nothing is listed')
+        if seen.links == links:
+            seen.warnings.append(
+                f'"{root}" has no link into the library: leave it out if that is right'
+            )
     return seen
 
 

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import gzip
+import http.client
 import io
 import json
 import os
+import random
 import re
 import sqlite3
+from base64 import b64encode
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -61,14 +64,19 @@ def publish(library: tuple[Database, Library]) -> Publish:
     """Publish a film of 25 bytes on Usenet, or one that lies in the folder *disk*."""
 
     def publish(
-        name: str, category: str = "movies", *, nzb: bytes = NZB, disk: Path | None = None
+        name: str,
+        category: str = "movies",
+        *,
+        nzb: bytes = NZB,
+        disk: Path | None = None,
+        content: bytes = b"x" * 25,
     ) -> Release:
         table = PartTable.regular([b"a@x", b"b@x", b"c@x"], 25, 10)
         file = NewFile("film.mkv", 25, (Run(0, 0, 25),))
         if disk is not None:
             disk.mkdir(parents=True)
-            (disk / "film.mkv").write_bytes(b"x" * 25)
-            file = NewFile("film.mkv", 25, disk=disk / "film.mkv")
+            (disk / "film.mkv").write_bytes(content)
+            file = NewFile("film.mkv", len(content), disk=disk / "film.mkv")
         new = NewRelease(
             category,
             name,
@@ -172,7 +180,40 @@ def test_what_was_imported_during_the_look_is_not_called_unlinked(
         raw.execute("DELETE FROM links")
         raw.execute("UPDATE left_links SET gone_at = 9e9")
     raw.close()
-    assert run("list", "--roots", "media")[1][1] == "0 releases, 0 B"
+    code, out, err = run("list", "--roots", "media")
+    assert (code, out[1]) == (4, "0 releases, 0 B")
+    assert err == [
+        'nzb-gateway: "media" has no link into the library: leave it out if that is right'
+    ]
+
+
+def test_what_an_arr_takes_out_of_the_mount_is_unlinked_and_what_is_read_is_known(
+    gateway: Gateway, publish: Publish, run: Run_, tmp_path: Path
+) -> None:
+    publish("Film", disk=tmp_path / "complete" / "movies" / "Film")
+    link = "/dav/completed-symlinks/movies/Film/film.mkv.rclonelink"
+    assert run("list", "--unlinked")[1][-1] == "0 releases, 0 B"
+    assert ask_dav(gateway, "DELETE", link) == (204, b"")
+    (release,) = json.loads("\n".join(run("list", "--unlinked", "--json")[1]))
+    assert (release["links"], release["last_read"]) == ("gone", None)
+    assert release["links_gone_at"] > release["added"]
+    assert ask_dav(gateway, "GET", "/dav/content/movies/Film/film.mkv") == (200, b"x" * 25)
+    (release,) = json.loads("\n".join(run("list", "--unlinked", "--json")[1]))
+    assert release["last_read"] >= release["links_gone_at"]
+    shown = run("show", "Film")[1]
+    assert any(line.startswith("  links      all taken away, the last one ") for line in shown)
+    assert run("list", "--unlinked", "--unread-for", "1d")[1][-1] == "0 releases, 0 B"
+
+
+def ask_dav(gateway: Gateway, method: str, path: str) -> tuple[int, bytes]:
+    link = http.client.HTTPConnection("127.0.0.1", gateway.server.port, timeout=30)
+    login = f"{gateway.keys.webdav_user}:{gateway.keys.webdav_password}".encode()
+    try:
+        link.request(method, path, headers={"Authorization": f"Basic {b64encode(login).decode()}"})
+        response = link.getresponse()
+        return response.status, response.read()
+    finally:
+        link.close()
 
 
 # show ------------------------------------------------------------------------------------------
@@ -250,6 +291,24 @@ def test_nobody_to_ask_or_a_name_of_two_removes_nothing(
     assert (code, out) == (1, [])
     assert err[0].endswith("2 releases are called 'Film': write 'movies/Film' or 'tv/Film'")
     assert run("list")[1][-1] == "2 releases, 50 B"
+
+
+def test_who_reads_a_release_that_is_removed_reads_on(
+    gateway: Gateway, publish: Publish, run: Run_, tmp_path: Path
+) -> None:
+    disk = tmp_path / "complete" / "movies" / "Film"
+    content = random.Random(1).randbytes(16 << 20)  # more than sockets hold
+    publish("Film", disk=disk, content=content)
+    link = http.client.HTTPConnection("127.0.0.1", gateway.server.port, timeout=30)
+    login = f"{gateway.keys.webdav_user}:{gateway.keys.webdav_password}".encode()
+    head = {"Authorization": f"Basic {b64encode(login).decode()}"}
+    link.request("GET", "/dav/content/movies/Film/film.mkv", headers=head)
+    response = link.getresponse()
+    first = response.read(1000)
+    assert run("rm", "--yes", "Film")[0] == 0
+    assert not disk.exists()
+    assert first + response.read() == content
+    link.close()
 
 
 def test_somebody_at_a_terminal_is_asked(publish: Publish, run: Run_) -> None:
