@@ -50,6 +50,21 @@ _file_columns = (
     files.c.modified,
     files.c.etag,
 )
+# What every stream and every check begins with, put together once: it takes as long as the rest.
+_layout = (
+    sa.select(files.c.release_id, files.c.runs, files.c.size, disk_files.c.path)
+    .outerjoin(disk_files, disk_files.c.file_id == files.c.id)
+    .where(files.c.id == sa.bindparam("file"))
+)
+_posted_ids = (
+    sa.select(posted_files.c.ordinal, posted_files.c.id)
+    .where(
+        posted_files.c.release_id == sa.bindparam("release"),
+        posted_files.c.ordinal.between(sa.bindparam("first"), sa.bindparam("last")),
+    )
+    .order_by(posted_files.c.ordinal)
+)
+_parts = sa.select(posted_files.c.parts).where(posted_files.c.id == sa.bindparam("posted"))
 
 
 class Library:
@@ -291,11 +306,7 @@ class Library:
         Raises NotInLibrary.
         """
         with self._database.read() as tx:
-            row = tx.execute(
-                sa.select(files.c.release_id, files.c.runs, files.c.size, disk_files.c.path)
-                .outerjoin(disk_files, disk_files.c.file_id == files.c.id)
-                .where(files.c.id == file_id)
-            ).one_or_none()
+            row = tx.execute(_layout, {"file": file_id}).one_or_none()
             if row is None:
                 raise NotInLibrary(f"no file has the id {file_id!r} (any more)")
             if row.path is not None:
@@ -332,24 +343,17 @@ class Library:
     def _posted_ids(self, tx: Connection, release_id: int, ordinals: set[int]) -> dict[int, int]:
         """Return the ids of posted files by their *ordinals* within a release, in order."""
         # A range in place of a list: an archive may have more volumes than a statement takes.
-        query = (
-            sa.select(posted_files.c.ordinal, posted_files.c.id)
-            .where(
-                posted_files.c.release_id == release_id,
-                posted_files.c.ordinal.between(min(ordinals, default=0), max(ordinals, default=-1)),
-            )
-            .order_by(posted_files.c.ordinal)
-        )
-        return {row.ordinal: row.id for row in tx.execute(query) if row.ordinal in ordinals}
+        span = {"first": min(ordinals, default=0), "last": max(ordinals, default=-1)}
+        found = tx.execute(_posted_ids, {"release": release_id, **span})
+        return {row.ordinal: row.id for row in found if row.ordinal in ordinals}
 
     def _load_tables(self, tx: Connection, posted_ids: Iterable[int]) -> dict[int, PartTable]:
-        query = sa.select(posted_files.c.parts).where(posted_files.c.id == sa.bindparam("posted"))
         loaded: dict[int, PartTable] = {}
         for posted_id in posted_ids:
             with self._lock:
                 table = self._tables.get(posted_id)
             if table is None:
-                packed = tx.execute(query, {"posted": posted_id}).scalar_one()
+                packed = tx.execute(_parts, {"posted": posted_id}).scalar_one()
                 fresh = packing.unpack_table(packed)
                 with self._lock:
                     table = self._tables.setdefault(posted_id, fresh)

@@ -23,6 +23,21 @@ _columns = tuple(
     for name in ("at", "health", "deep", "articles", "missing", "unknown", "took_s", "reason")
 )
 
+# What is said at every check, put together once: that takes longer than the rest.
+_of_file = check_history.c.file_id == sa.bindparam("file")
+_newest = check_history.c.id.desc()
+_latest = sa.select(check_history.c.health).where(_of_file).order_by(_newest).limit(1)
+_insert = sa.insert(check_history)
+_last = sa.select(check_history.c.id).where(_of_file).order_by(_newest)
+_recent = _last.limit(KEPT).subquery()
+_oldest = sa.select(sa.func.min(_recent.c.id)).scalar_subquery()
+_changes = _last.where(check_history.c.is_change, check_history.c.id < _oldest).limit(KEPT)
+_delete = sa.delete(check_history).where(
+    _of_file,
+    check_history.c.id < _oldest,
+    check_history.c.id.not_in(sa.select(_changes.subquery().c.id)),
+)
+
 
 @dataclass(frozen=True, slots=True)
 class Checked:
@@ -40,11 +55,10 @@ class Checked:
 
 def note(tx: Connection, now: FileHealth, findings: Findings, took_s: float) -> None:
     """Write down the check that has just led to *now*, and drop what is too old."""
-    of_file = check_history.c.file_id == now.file.id
-    newest = check_history.c.id.desc()
-    latest = tx.scalar(sa.select(check_history.c.health).where(of_file).order_by(newest).limit(1))
+    file = {"file": now.file.id}
+    latest = tx.scalar(_latest, file)
     tx.execute(
-        sa.insert(check_history),
+        _insert,
         {
             "file_id": now.file.id,
             "at": now.checked_at,
@@ -58,16 +72,7 @@ def note(tx: Connection, now: FileHealth, findings: Findings, took_s: float) -> 
             "reason": findings.reason,
         },
     )
-    last = sa.select(check_history.c.id).where(of_file).order_by(newest)
-    changes = last.where(check_history.c.is_change)
-    recent = last.limit(KEPT).subquery()
-    oldest = sa.select(sa.func.min(recent.c.id)).scalar_subquery()
-    kept = sa.select(changes.where(check_history.c.id < oldest).limit(KEPT).subquery().c.id)
-    tx.execute(
-        sa.delete(check_history).where(
-            of_file, check_history.c.id < oldest, check_history.c.id.not_in(kept)
-        )
-    )
+    tx.execute(_delete, file)
 
 
 def of_file(tx: Connection, file_id: str) -> list[Checked]:

@@ -35,6 +35,8 @@ known = (
 )
 """What is known of files: to be narrowed down, and read by `health_of`."""
 
+_update = sa.update(checks).where(checks.c.file_id == sa.bindparam("file"))
+
 
 def health_of(row: Any) -> FileHealth:
     """Return what a row of `known` says. Raises StorageError."""
@@ -66,25 +68,25 @@ def health_of(row: Any) -> FileHealth:
 def write(tx: Connection, now: FileHealth) -> None:
     """Write what is known of a file *now*, if it is still there."""
     tx.execute(
-        sa.update(checks)
-        .where(checks.c.file_id == now.file.id)
-        .values(
-            checked_at=now.checked_at,
-            decided_at=now.decided_at,
-            verdict=now.verdict.value,
-            articles=now.articles,
-            missing=now.missing,
-            unknown=now.unknown,
-            reason=now.reason,
-            holes=pack_holes(now.holes),
-            due_at=now.due_at,
-            unanswered=now.unanswered,
-            failed_at=now.failed_at,
-            confirmed_at=now.confirmed_at,
-            damaged=pack_holes(now.damaged),
-            playable=now.damage.playable.value,
-            why=now.damage.why,
-            lost=pack_spans(now.damage.lost),
-            lost_bytes=now.damage.lost_bytes,
-        )
+        _update,
+        {
+            "file": now.file.id,
+            "checked_at": now.checked_at,
+            "decided_at": now.decided_at,
+            "verdict": now.verdict.value,
+            "articles": now.articles,
+            "missing": now.missing,
+            "unknown": now.unknown,
+            "reason": now.reason,
+            "holes": pack_holes(now.holes),
+            "due_at": now.due_at,
+            "unanswered": now.unanswered,
+            "failed_at": now.failed_at,
+            "confirmed_at": now.confirmed_at,
+            "damaged": pack_holes(now.damaged),
+            "playable": now.damage.playable.value,
+            "why": now.damage.why,
+            "lost": pack_spans(now.damage.lost),
+            "lost_bytes": now.damage.lost_bytes,
+        },
     )
