@@ -91,17 +91,21 @@ class Database:
         self.engine.dispose()
 
     @contextmanager
-    def begin(self) -> Iterator[Connection]:
+    def begin(self, *, lasting: bool = True) -> Iterator[Connection]:
         """Give a connection within a write transaction: committed at the end of the block.
 
-        An exception undoes all of it. One thread may not nest two. Raises StorageFull when the
-        disk is full, StorageError for whatever else the database refuses; errors that the
-        statements themselves are to blame for (IntegrityError, ...) pass as they are.
+        An exception undoes all of it. One thread may not nest two. Unless it is to be *lasting*,
+        SQLite does not wait for the disk: a power cut may undo it, as a whole, until something
+        else is committed that is. Raises StorageFull when the disk is full, StorageError for
+        whatever else the database refuses; errors that the statements themselves are to blame
+        for (IntegrityError, ...) pass as they are.
         """
         if getattr(self._writing, "is_on", False):
             raise RuntimeError("this thread is in a write transaction already")
         with self._lock_writers(), self._translated(), self.engine.connect() as connection:
-            connection = connection.execution_options(gateway_writes=True)
+            connection = connection.execution_options(
+                gateway_writes="FULL" if lasting else "NORMAL"
+            )
             with connection.begin():
                 yield connection
 
@@ -213,8 +217,13 @@ def _set_up_sqlite(connection: sqlite3.Connection, _record: object) -> None:
 
 
 def _begin_sqlite(connection: Connection) -> None:
-    writes = connection.get_execution_options().get("gateway_writes", False)
-    connection.exec_driver_sql("BEGIN IMMEDIATE" if writes else "BEGIN")
+    synchronous = connection.get_execution_options().get("gateway_writes")
+    if synchronous is None:
+        connection.exec_driver_sql("BEGIN")
+    else:
+        # Not to be changed within a transaction.
+        connection.exec_driver_sql(f"PRAGMA synchronous = {synchronous}")
+        connection.exec_driver_sql("BEGIN IMMEDIATE")
 
 
 def _make_file(url: URL) -> None:

@@ -202,6 +202,21 @@ def test_a_commit_is_on_the_disk_and_readers_do_not_wait(database: Database) -> 
     }
 
 
+def test_a_commit_that_need_not_last_does_not_wait_for_the_disk_and_the_next_one_does(
+    database: Database,
+) -> None:
+    def synchronous(*, lasting: bool) -> int:
+        with database.begin(lasting=lasting) as tx:
+            tx.execute(sa.insert(schema.jobs), {"nzo_id": f"{lasting}", **JOB})
+            found: int = tx.exec_driver_sql("PRAGMA synchronous").scalar_one()
+            return found
+
+    # 1, NORMAL: what is in the log is synced when it is folded into the database, and no sooner
+    assert synchronous(lasting=False) == 1
+    assert synchronous(lasting=True) == 2
+    assert jobs(database) == ["False", "True"]
+
+
 def test_a_killed_program_has_lost_nothing_that_it_had_committed(url: str) -> None:
     script = (
         "import os, signal, sys, sqlalchemy as sa\n"
