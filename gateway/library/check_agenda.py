@@ -23,6 +23,17 @@ class Braked:
     reason: str
 
 
+# What is looked for at every check, put together once: it takes as long as the rest.
+_is_due = checks.c.due_at <= sa.bindparam("at")
+_by_due = (checks.c.due_at, checks.c.file_id)
+_first_due = known.where(_is_due).order_by(*_by_due).limit(1)
+_due = sa.select(checks.c.file_id).where(_is_due).order_by(*_by_due).limit(sa.bindparam("most"))
+_is_old = checks.c.checked_at < sa.bindparam("at")
+_by_age = (checks.c.checked_at, checks.c.file_id)
+_least_recent = known.where(_is_old).order_by(*_by_age).limit(1)
+_old = sa.select(checks.c.file_id).where(_is_old).order_by(*_by_age).limit(sa.bindparam("most"))
+
+
 class CheckAgenda:
     """The order of all checks in *database*. Safe to use from any thread.
 
@@ -36,8 +47,12 @@ class CheckAgenda:
 
     def first_due(self, now: float) -> FileHealth | None:
         """Return the file most overdue at *now*, None if none is due."""
-        query = known.where(checks.c.due_at <= now).order_by(checks.c.due_at, checks.c.file_id)
-        return self._first(query)
+        return self._one(_first_due, now)
+
+    def due(self, now: float, most: int) -> list[str]:
+        """Return the ids of those most overdue at *now*, in their order."""
+        with self._database.read() as tx:
+            return list(tx.scalars(_due, {"at": now, "most": most}))
 
     def next_due(self) -> float | None:
         """Return when the first of all files is due, None if there is no file."""
@@ -73,10 +88,12 @@ class CheckAgenda:
 
         Files that were never checked come first.
         """
-        query = known.where(checks.c.checked_at < before).order_by(
-            checks.c.checked_at, checks.c.file_id
-        )
-        return self._first(query)
+        return self._one(_least_recent, before)
+
+    def old(self, before: float, most: int) -> list[str]:
+        """Return the ids of those whose latest check is longest ago: see `least_recent`."""
+        with self._database.read() as tx:
+            return list(tx.scalars(_old, {"at": before, "most": most}))
 
     def count(self, before: float) -> int:
         """Return how many files were not checked since *before*."""
@@ -150,6 +167,11 @@ class CheckAgenda:
         """Write that the brake is off."""
         with self._database.begin() as tx:
             tx.execute(sa.delete(check_brake))
+
+    def _one(self, query: sa.Select[tuple[object, ...]], at: float) -> FileHealth | None:
+        with self._database.read() as tx:
+            row = tx.execute(query, {"at": at}).one_or_none()
+        return None if row is None else health_of(row)
 
     def _first(self, query: sa.Select[tuple[object, ...]]) -> FileHealth | None:
         with self._database.read() as tx:

@@ -22,6 +22,8 @@ from gateway.library.schema import checks, files, releases
 
 _AT_ONCE = 500  # ids in one statement: SQLite takes some 30,000, older ones 999
 
+_of_file = known.where(checks.c.file_id == sa.bindparam("file"))
+
 Judge = Callable[[tuple[Hole, ...]], Damage]
 """Says what holes mean for a file."""
 
@@ -39,7 +41,7 @@ class CheckRecords:
     def of_file(self, file_id: str) -> FileHealth | None:
         """Return what is known about a file, None if there is no such file (any more)."""
         with self._database.read() as tx:
-            row = tx.execute(known.where(checks.c.file_id == file_id)).one_or_none()
+            row = tx.execute(_of_file, {"file": file_id}).one_or_none()
         return None if row is None else health_of(row)
 
     def of_releases(self, release_ids: Collection[int]) -> list[FileHealth]:
@@ -84,8 +86,10 @@ class CheckRecords:
         *is_sound*: see `FileHealth.after`. Returns what is known now, None if the file has been
         removed meanwhile.
         """
-        with self._database.begin() as tx:
-            row = tx.execute(known.where(checks.c.file_id == before.file.id)).one_or_none()
+        # Unless a hole appears or heals, which readers are told of: a check is made again.
+        lasting = bool(before.holes or findings.holes)
+        with self._database.begin(lasting=lasting) as tx:
+            row = tx.execute(_of_file, {"file": before.file.id}).one_or_none()
             if row is None:
                 return None
             current = health_of(row)
@@ -113,7 +117,7 @@ class CheckRecords:
         Returns what is known now, None if this is no news, or the file has been removed.
         """
         with self._database.begin() as tx:
-            row = tx.execute(known.where(checks.c.file_id == file_id)).one_or_none()
+            row = tx.execute(_of_file, {"file": file_id}).one_or_none()
             if row is None:
                 return None
             current = health_of(row)

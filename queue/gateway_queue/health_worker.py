@@ -11,6 +11,7 @@ import threading
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from itertools import islice
 from typing import TypeVar
 
 from gateway.errors import GatewayError, NotInLibrary, StorageError
@@ -24,6 +25,7 @@ from gateway_queue.brake import WINDOW_S
 from gateway_queue.check_requests import Asked, Requests, Urgency
 from gateway_queue.health import Examiner, damage_of
 from gateway_queue.item import LetGo
+from gateway_queue.lookahead import AHEAD, Lookahead
 from gateway_queue.schedule import Schedule
 from gateway_queue.ticket import Ticket
 
@@ -91,6 +93,7 @@ class HealthWorker:
         self._checked = checked
         self._on_confirmed = on_confirmed
         self._clock = clock
+        self._lookahead = Lookahead(examiner, library.layout)
         self._schedule = Schedule(agenda, is_on=scheduled, clock=clock)
         self._thread = threading.Thread(target=self._work, name="health", daemon=True)
         # Under the condition. The thread sleeps only while nothing has changed since it looked;
@@ -171,6 +174,7 @@ class HealthWorker:
             with self._changed:
                 seen, stopping = self._changes, self._stopping
             if stopping:
+                self._lookahead.leave()
                 return
             try:
                 job = self._next()
@@ -186,6 +190,7 @@ class HealthWorker:
                 # A fault of ours must not end all checks.
                 log.exception("[Health] a fault of the gateway: checking pauses")
                 sleep_s = _PAUSE_S
+            self._lookahead.leave()
             with self._changed:
                 self._changed.wait_for(self._since(seen), sleep_s)
 
@@ -284,9 +289,16 @@ class HealthWorker:
 
         layout: FileLayout | None = None
         try:
-            layout = self._library.layout(file.id)
-            findings = self._examiner.examine(layout, ticket, progress, deep=job.deep)
-            took_s = time.monotonic() - began
+            coming = self._coming(job)
+            if coming is None:
+                self._lookahead.leave()
+                layout = self._library.layout(file.id)
+                findings = self._examiner.examine(layout, ticket, progress, deep=job.deep)
+                took_s = time.monotonic() - began
+            else:
+                progress(0, job.known.articles)
+                found = self._lookahead.examine(file.id, coming, ticket, progress)
+                layout, findings, took_s = found.layout, found.findings, found.took_s
             return _Found(findings, layout, took_s, self._is_sound(job, findings, ticket))
         except LetGo:
             raise
@@ -298,6 +310,20 @@ class HealthWorker:
             log.exception("[Health] a fault of the gateway befell %r", file.path)
             reason = f"an unexpected error, see the log: {type(exc).__name__}"
             return _Found(Findings(0, reason=reason), layout, time.monotonic() - began)
+
+    def _coming(self, job: _Job) -> Callable[[], Sequence[str]] | None:
+        """Return who tells which files come now and next; None if this one is to be seen alone.
+
+        What is read needs no help to fill the connections; a hole, and a probe, are about now.
+        """
+        if job.deep or job.is_probe or job.urgency is Urgency.HOLE:
+            return None
+        if job.asked is None:
+            return lambda: self._agenda.due(self._clock(), AHEAD)
+        files = job.asked.files
+        if files is None:
+            return lambda: self._agenda.old(job.since, AHEAD)
+        return lambda: list(islice(files, AHEAD))
 
     def _is_sound(self, job: _Job, findings: Findings, ticket: Ticket) -> bool:
         """Say whether *findings* may confirm that the file has FAILED, if they would.

@@ -72,6 +72,12 @@ def test_the_next_file_is_found_in_an_index_and_sorted_by_nothing_else(
     assert plans(database, lambda: agenda.least_recent(5.0)) == [
         ["SEARCH checks USING INDEX ix_checks_checked_at (checked_at<?)", *THE_FILE]
     ]
+    assert plans(database, lambda: agenda.due(5.0, 24)) == [
+        ["SEARCH checks USING COVERING INDEX ix_checks_due_at (due_at<?)"]
+    ]
+    assert plans(database, lambda: agenda.old(5.0, 24)) == [
+        ["SEARCH checks USING COVERING INDEX ix_checks_checked_at (checked_at<?)"]
+    ]
     assert plans(database, lambda: agenda.overdue(5.0)) == [
         ["SEARCH checks USING COVERING INDEX ix_checks_due_at (due_at<?)"]
     ]
