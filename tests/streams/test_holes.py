@@ -23,6 +23,7 @@ PART = 1_000
 SIZE = 200_500  # 201 parts, of which two in a hundred are four
 PARTS = -(-SIZE // PART)
 LOOSE = PaddingLimits(4, 64, 100)
+REGULAR = [PART] * 29 + [PART - 123]
 PACKET = b"\x47\x01\x00\x10"
 
 drawn = settings(
@@ -518,6 +519,7 @@ class Cloud:
 @drawn
 @given(
     name=st.sampled_from(["film.mkv", "film.mp4", "film.ts", "film.m2ts"]),
+    sizes=st.just(REGULAR) | st.lists(st.integers(300, 1_500), min_size=30),
     known=st.sets(st.integers(0, 29), max_size=6),
     is_alone=st.booleans(),
     data=st.data(),
@@ -526,13 +528,14 @@ def test_every_byte_of_an_edition_is_one_whoever_reads_it_while_articles_come_an
     make_shelf: Callable[[], Any],
     make_streams: Any,
     name: str,
+    sizes: list[int],
     known: set[int],
     is_alone: bool,
     data: st.DataObject,
 ) -> None:
     shelf, told = make_shelf(), Told()
-    whole = film(name, 30 * PART - 123)
-    layout = shelf.plain(whole, PART)
+    whole, is_regular = film(name, sum(sizes)), sizes == REGULAR
+    layout = shelf.plain(whole, PART) if is_regular else _irregular(shelf, whole, sizes)
     shared = edition(layout, told, *known, name=name, is_alone=is_alone)
     cloud = Cloud(shelf, layout)
     for part in known:
@@ -542,25 +545,24 @@ def test_every_byte_of_an_edition_is_one_whoever_reads_it_while_articles_come_an
     for _ in range(data.draw(st.integers(1, 30))):
         match data.draw(st.sampled_from(["toggle", "read", "read", "seek"])):
             case "toggle":
-                cloud.toggle(data.draw(st.integers(0, 29)))
+                cloud.toggle(data.draw(st.integers(0, len(sizes) - 1)))
             case "seek":
                 data.draw(st.sampled_from(readers)).seek(data.draw(st.integers(0, len(whole))))
             case "read":
                 _read_some(data.draw(st.sampled_from(readers)), cloud, data)
-    wrong = {offset // PART for offset, byte in cloud.seen.items() if byte != whole[offset]}
-    ever = known | {part for _, part in told.noted}
-    assert wrong <= ever
-    for part in wrong:
-        container = container_of(name, whole[:HEAD]), container_of(name, b"")
-        begin, end = part * PART, min((part + 1) * PART, len(whole))
-        made = [one.fill(begin, end) for one in container if one is not None]
-        seen = [cloud.seen.get(offset) for offset in range(begin, end)]
-        assert any(
-            all(mine in {None, theirs} for mine, theirs in zip(seen, one, strict=True))
-            for one in made
-        )
     for reader in readers:
         reader.close()
+    ever = known | {part for _, part in told.noted}
+    for part, (begin, end) in enumerate(_spans(sizes)):
+        seen = {at: cloud.seen[at] for at in range(begin, end) if at in cloud.seen}
+        if any(byte != whole[at] for at, byte in seen.items()):
+            assert part in ever
+            made = [
+                one.fill(begin, end, is_part=is_regular)
+                for one in (container_of(name, whole[:HEAD]), container_of(name, b""))
+                if one is not None
+            ]
+            assert any(all(one[at - begin] == byte for at, byte in seen.items()) for one in made)
 
 
 def _read_some(reader: Stream, cloud: Cloud, data: st.DataObject) -> None:
