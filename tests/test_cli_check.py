@@ -6,6 +6,8 @@ import io
 import os
 import re
 import socket
+import time
+import urllib.request
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from pathlib import Path
@@ -18,6 +20,7 @@ from gateway.check_command import check
 from gateway.cli import main
 from gateway.demo import Fault, NewsServer, Post, make_bulk_post
 from gateway.library.catalogue import Library
+from gateway.library.check_agenda import Braked, CheckAgenda
 from gateway.library.database import Database
 from gateway.library.entries import NewFile, NewPosted, NewRelease
 from gateway.nzb.extents import PartTable, Run
@@ -247,3 +250,90 @@ def test_when_nothing_listens_or_the_key_is_wrong_one_line_says_so(
         code, out, (complaint,) = run()
     assert (code, out) == (1, [])
     assert "nothing listens on" in complaint
+
+
+# Deep, history, status --------------------------------------------------------------------------
+
+
+def test_a_deep_check_finds_what_is_not_as_it_was_posted_and_a_plain_one_does_not_heal_it(
+    server: NewsServer, gateway: Start, run: Run_
+) -> None:
+    server.fail(Fault.DAMAGED, SERIES.message_ids[3])
+    gateway()
+    assert run("Series S01E01")[0] == 0
+    where = "segment 4; at 15.0-20.0 % of the file"
+    broken = f"  DEGRADED  episode.mkv  1 of 20 articles missing, 1 of them damaged ({where})"
+    code, out, _ = run("--deep", "Series S01E01")
+    assert (code, out[1]) == (3, broken)
+    assert server.counts.bodies.keys() == set(SERIES.message_ids)
+    code, out, _ = run("Series S01E01")
+    assert (code, out[1]) == (3, broken)
+    server.heal()
+    assert run("--deep", "Series S01E01")[0] == 0
+
+
+def test_the_history_of_a_release_is_shown_the_latest_check_first(
+    server: NewsServer, gateway: Start, run: Run_
+) -> None:
+    gateway()
+    assert run("--history", "Film (2020)") == (
+        0,
+        ["movies/Film (2020)/film.mkv: never checked"],
+        [],
+    )
+    run("Film (2020)")
+    server.remove(FILM.message_ids[12:14])
+    run("Film (2020)")
+    code, (name, late, early), _ = run("--history", "Film (2020)")
+    assert (code, name) == (0, "movies/Film (2020)/film.mkv")
+    when = r"  \d{4}-\d\d-\d\d \d\d:\d\d  "
+    counted = r"%s of 250 articles missing \(\d+\.\d s\)"
+    assert re.fullmatch(f"{when}DEGRADED  {counted % 2}", late)
+    assert re.fullmatch(f"{when}HEALTHY   {counted % 0}", early)
+
+
+def test_a_history_is_that_of_a_release(gateway: Start, run: Run_) -> None:
+    gateway()
+    assert run("--history")[0] == 1
+    assert run("--history", "nothing")[0] == 1
+
+
+def test_the_status_says_what_is_due_and_whether_checks_are_stopped(
+    server: NewsServer, gateway: Start, monkeypatch: pytest.MonkeyPatch, run: Run_
+) -> None:
+    monkeypatch.setenv("GATEWAY_HEALTH_CHECKS", "true")
+    database = Database(load().database)
+    agenda = CheckAgenda(database)
+    reason = "5 of 5 checks went badly"
+    agenda.brake(Braked(time.time(), time.time() + 3000, reason), ill_since=0.0)
+    database.close()
+    running = gateway()
+    code, out, _ = run("--status")
+    assert (code, out[0]) == (0, "2 files: 2 unknown")
+    assert re.fullmatch(r"2 overdue, next due \d{4}-\d\d-\d\d \d\d:\d\d", out[1])
+    assert re.fullmatch(rf"stopped until \d{{4}}-\d\d-\d\d \d\d:\d\d: {reason}", out[2])
+    # by hand it goes on, and says so
+    code, out, err = run()
+    assert (code, out[-1]) == (0, "2 files: 2 healthy")
+    assert err == [f"no file is checked by itself at present: {reason}"]
+    text = metrics(running)
+    assert 'nzb_gateway_library_files{verdict="healthy"} 2.0' in text
+    assert "nzb_gateway_checks_overdue 0.0" in text
+    assert "nzb_gateway_checks_stopped 1.0" in text
+
+
+def test_without_a_schedule_the_status_says_so(gateway: Start, run: Run_) -> None:
+    gateway()
+    assert run("--status")[1] == [
+        "2 files: 2 unknown",
+        "no file is checked by itself (GATEWAY_HEALTH_CHECKS, or no provider)",
+    ]
+
+
+def metrics(running: Gateway) -> str:
+    request = urllib.request.Request(
+        f"{running.url}/metrics", headers={"X-Api-Key": running.keys.api_key}
+    )
+    with urllib.request.urlopen(request, timeout=60) as answer:
+        text: str = answer.read().decode()
+    return text
