@@ -239,7 +239,7 @@ class Queue:
         return self._store.queue(wanted)
 
     def progress(self, nzo_id: str) -> Progress | None:
-        """Return how far an item is, None if it is not being downloaded at this moment."""
+        """Return how far an item is, None if nothing was done of it since the start."""
         return self._processor.progress(nzo_id)
 
     def history(self, wanted: Wanted) -> HistoryPage:

@@ -130,7 +130,7 @@ class Processor:
         self.wake()
 
     def progress(self, nzo_id: str) -> Progress | None:
-        """Return how far an item is, None if it is not being downloaded at this moment."""
+        """Return how far an item is, None if nothing was done of it since the start."""
         return None if self._downloads is None else self._downloads.progress(nzo_id)
 
     def wake(self) -> None:

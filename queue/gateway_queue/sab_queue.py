@@ -75,7 +75,7 @@ def _slot(item: Item, index: int, now: float, progress: Progress | None) -> Json
     done = Progress(0, item.size, 0, 0.0) if progress is None else progress
     left = done.total - done.done
     # Only what is downloaded has an end that can be foretold; of the rest the next attempt has.
-    time_left = wait if progress is None else progress.left_s or 0.0
+    time_left = wait if progress is None or progress.left_s is None else progress.left_s
     return {
         "index": index,
         "nzo_id": item.id,

@@ -14,6 +14,7 @@ import sys
 from pathlib import Path
 
 import par2_maker
+import psutil
 import pytest
 from gateway_process import GatewayProcess, environment, provider_settings, running_gateway
 
@@ -132,3 +133,21 @@ def test_the_queue_tells_how_far_a_download_is(split_post: Post, tmp_path: Path)
             assert running.api("history")["history"]["slots"][0]["status"] == "Completed"
     assert seen == sorted(seen), "it never goes back"
     assert seen[-1] > 80
+
+
+def test_what_came_whole_is_read_no_second_time(
+    split_post: Post, film: bytes, tmp_path: Path
+) -> None:
+    with NewsServer() as server:
+        server.add(split_post)
+        with running_gateway(tmp_path / "data", settings_of(server)) as running:
+            process = psutil.Process(running.process.pid)
+            before = process.io_counters()
+            nzo_id = add(running, split_post, "Some.Film.2026")
+            assert running.wait_for_history(nzo_id)["status"] == "Completed"
+            after = process.io_counters()
+    # The pieces are put together: that reads them once, and writes them a second time.
+    assert after.write_chars - before.write_chars >= 2 * len(film)
+    assert after.read_chars - before.read_chars < 1.2 * len(film)
+    par2s = [file for file in split_post.files if ".vol" in file.name]
+    assert not sum(server.counts.bodies[mid] for file in par2s for mid in file.message_ids)

@@ -9,17 +9,19 @@ import threading
 import time
 from collections.abc import Callable, Collection, Iterator, Mapping
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 
 from gateway.errors import StorageError
 from gateway.library.catalogue import Library
 from gateway.streams.source import Articles
 from gateway_queue.category import CategoryRules, Storage, rules_of
-from gateway_queue.download.job import UNPACKED, Job, Unpack
+from gateway_queue.download.job import UNPACKED, Job
 from gateway_queue.download.journal import landing_of
 from gateway_queue.download.landing import Landing
 from gateway_queue.download.meter import Meter, Progress
 from gateway_queue.download.transfer import RESERVE
+from gateway_queue.download.unpacker import Unpack
 from gateway_queue.item import Item
 
 log = logging.getLogger(__name__)
@@ -60,6 +62,7 @@ class Downloads:
         self._reserve = reserve
         self._lock = threading.Lock()
         self._meters: dict[str, Meter] = {}
+        self._rested: dict[str, Progress] = {}  # of items that are to be gone on with
 
     def wants(self, item: Item) -> bool:
         """Say whether *item* is to be downloaded: its category says so."""
@@ -93,14 +96,16 @@ class Downloads:
         try:
             yield
         finally:
+            how_far = replace(meter.progress(), speed=0.0)
             with self._lock:
                 del self._meters[nzo_id]
+                self._rested[nzo_id] = how_far
 
     def progress(self, nzo_id: str) -> Progress | None:
-        """Return how far an item is, None if it is not being downloaded at this moment."""
+        """Return how far an item is, None if nothing was done of it since the start."""
         with self._lock:
             meter = self._meters.get(nzo_id)
-        return None if meter is None else meter.progress()
+            return self._rested.get(nzo_id) if meter is None else meter.progress()
 
     @property
     def speed(self) -> float:
@@ -111,6 +116,8 @@ class Downloads:
 
     def discard(self, nzo_id: str) -> None:
         """Remove what there is of an item that is not worked on any more; its release stays."""
+        with self._lock:
+            self._rested.pop(nzo_id, None)
         folder = self._incomplete / nzo_id
         if not _OURS.fullmatch(nzo_id) or not folder.is_dir():
             return

@@ -18,7 +18,7 @@ import shutil
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
-from typing import Protocol, Self
+from typing import Self
 
 from gateway.errors import ArticleDamaged, ImportFailed, IncompletePost, StorageFull
 from gateway.streams.source import Articles
@@ -31,6 +31,7 @@ from gateway_queue.download.meter import Meter
 from gateway_queue.download.par2_fetching import Par2Fetching
 from gateway_queue.download.post import PostFiles, smallest_of_sets
 from gateway_queue.download.transfer import RESERVE, Transfer
+from gateway_queue.download.unpacker import Unpack
 from gateway_queue.download.wholeness import Wholeness
 from gateway_queue.item import Item
 from gateway_queue.ticket import Ticket
@@ -45,25 +46,6 @@ _STATS = 1000  # articles asked for between two looks at the ticket
 _STAT_S = 60.0
 
 UNPACKED = "unpacked"
-
-
-class Unpack(Protocol):
-    """What opens archives: `gateway_queue.unpacking.unpack.unpack`."""
-
-    def __call__(
-        self,
-        folder: Path,
-        target: Path,
-        *,
-        passwords: Sequence[str],
-        places: Mapping[str, int],
-        progress: Callable[[float], object],
-    ) -> Sequence[Path]:
-        """Put what the files in *folder* hold into *target*, and return where it is.
-
-        *places* say of files there which ones of their post they are, as far as that is known.
-        """
-        ...
 
 
 class Job:

@@ -42,7 +42,7 @@ class Activity(Protocol):
     """Who knows how far the downloads of the queue are."""
 
     def progress(self, nzo_id: str) -> Progress | None:
-        """Return how far an item is, None if it is not being downloaded at this moment."""
+        """Return how far an item is, None if nothing was done of it since the start."""
         ...
 
 

@@ -364,10 +364,12 @@ def test_an_item_that_is_paused_keeps_what_it_has_and_one_that_is_deleted_does_n
         return
     queue.pause([nzo_id])
     wait_until(lambda: find(nzo_id).state is State.PAUSED)
+    _until(lambda: (far := queue.progress(nzo_id)) and 0 < far.done < far.total and not far.speed)
     server.heal()
     queue.resume([nzo_id])
     wait_until(lambda: find(nzo_id).state is State.COMPLETED)
     assert on_disk(complete) == {"films/Job/Some.Film.mkv": film}
+    _until(lambda: queue.progress(nzo_id) is None)
     again = {mid for mid, count in server.counts.bodies.items() if count > 1}
     assert len(again) < 40, "but what was in flight, nothing is fetched again"
 
