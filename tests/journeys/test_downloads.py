@@ -126,7 +126,7 @@ def test_the_queue_tells_how_far_a_download_is(split_post: Post, tmp_path: Path)
                 timeout=30,
             ).stdout
             assert re.search(
-                r"Downloading .* Some\.Film\.2026  \(\d+ %, \d:\d\d:\d\d left\)", listing
+                r" downloading .* \d+  [\d.]+ MB  [\d.]+ MB .* \d+:\d\d  Some\.Film\.2026", listing
             )
             server.heal()
             running.wait_until(looked)
