@@ -39,7 +39,7 @@ from gateway.library.check_agenda import CheckAgenda
 from gateway.library.check_records import CheckRecords
 from gateway.library.database import Database
 from gateway.library.editions import Editions
-from gateway.library.entries import FileEntry
+from gateway.library.entries import FileEntry, Release
 from gateway.library.overview import Overview
 from gateway.page import checks, connections, leases, limits, replacements
 from gateway.page import library as library_page
@@ -222,7 +222,11 @@ class Gateway:
                     *leases.endpoints(
                         self.leases, self.keeper, self.vod.viewings, self._caps, self.vod.end
                     ),
-                    *library_page.endpoints(library, Overview(database)),
+                    *library_page.endpoints(
+                        library,
+                        Overview(database),
+                        lambda release: self.teller.ended(_removed(release)),
+                    ),
                     *limits.endpoints(self.sharing, providers),
                     *queue_page.endpoints(Showing(self.jobs)),
                     *open_streams.endpoints(streams, providers),
@@ -381,6 +385,11 @@ def _rules(name: str, category: CategorySettings) -> CategoryRules:
         Storage(category.storage),
         OnMissing(category.on_missing),
     )
+
+
+def _removed(release: Release) -> Ended:
+    """Return what mounts are told of a release that has gone."""
+    return Ended(release.category, release.name, completed=True, removed=True)
 
 
 def _changed(file: FileEntry) -> Ended:

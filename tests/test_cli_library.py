@@ -25,6 +25,7 @@ from gateway.library.entries import LinkKind, NewFile, NewPosted, NewRelease, Re
 from gateway.library_command import remove
 from gateway.nzb.extents import PartTable, Run
 from gateway.settings import load
+from gateway_queue.telling import Ended
 
 NZB = b'<?xml version="1.0"?>\r\n<nzb>' + b"<!-- as it came -->" * 50 + b"</nzb>\n"
 
@@ -254,8 +255,14 @@ def test_an_unknown_release_is_told_with_names_like_it(publish: Publish, run: Ru
 
 
 def test_removing_says_what_goes_and_takes_it_from_the_disk(
-    publish: Publish, run: Run_, tmp_path: Path
+    gateway: Gateway,
+    publish: Publish,
+    run: Run_,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
+    told: list[Ended] = []
+    monkeypatch.setattr(gateway.teller, "ended", told.append)
     disk = tmp_path / "complete" / "movies" / "Film"
     publish("Film", disk=disk)
     publish("Other")
@@ -277,6 +284,10 @@ def test_removing_says_what_goes_and_takes_it_from_the_disk(
     )
     assert not disk.exists()
     assert run("list")[1][-1] == "0 releases, 0 B"
+    assert [(one.folder, one.name, one.removed) for one in told] == [
+        ("movies", "Film", True),
+        ("movies", "Other", True),
+    ]
 
 
 def test_nobody_to_ask_or_a_name_of_two_removes_nothing(

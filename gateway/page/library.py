@@ -141,9 +141,16 @@ class RemovedView:
 
 
 def endpoints(
-    library: Library, overview: Overview, *, clock: Callable[[], float] = time.time
+    library: Library,
+    overview: Overview,
+    removed: Callable[[Release], None],
+    *,
+    clock: Callable[[], float] = time.time,
 ) -> list[Endpoint]:
-    """Return what shows *library*, over which *overview* looks, and removes from it."""
+    """Return what shows *library*, over which *overview* looks, and removes from it.
+
+    *removed* is told of what has gone.
+    """
 
     def show(call: Call) -> LibraryView:
         wanted = call.query
@@ -183,6 +190,7 @@ def endpoints(
     def remove(call: Call) -> RemovedView:
         release = find(call)
         gone = library.remove_files(release)
+        removed(release)
         log.warning(
             "[Library] removed: '%s/%s' (files: %d, bytes: %d), and all links to it",
             release.category,

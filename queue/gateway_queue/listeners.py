@@ -30,8 +30,8 @@ class Arr:
         return f"{self._kind} {self._name!r}"
 
     def tell(self, ended: Sequence[Ended] | None) -> None:
-        # It asks itself what there is; files that change are no affair of its.
-        if ended is not None and all(one.changed for one in ended):
+        # It asks itself what there is; files that change, and what goes, are no affair of its.
+        if ended is not None and all(one.changed or one.removed for one in ended):
             return
         key = f"GATEWAY_ARR__{self._name.upper()}__API_KEY"
         self._caller.post(self._path, {"name": "RefreshMonitoredDownloads"}, key=key)

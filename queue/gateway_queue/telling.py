@@ -37,13 +37,14 @@ class Ended:
     """An item that has become history: *folder* is that of its category.
 
     *completed*: its release is published, as *name*. Or no item has ended, but of a published
-    release the file whose id is *changed* has got other bytes.
+    release the file whose id is *changed* has got other bytes, or it is *removed*.
     """
 
     folder: str
     name: str
     completed: bool
     changed: str = ""
+    removed: bool = False
 
 
 class Listener(Protocol):

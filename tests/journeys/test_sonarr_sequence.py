@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import errno
 import hashlib
+import io
 import json
 import random
 import shutil
@@ -14,7 +15,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from http.client import HTTPConnection
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import Any
 from urllib.parse import urlencode
 
@@ -28,7 +29,9 @@ from gateway_process import (
 from rclone_mount import NEWEST, mounted
 
 from bench.ports import free_port
+from gateway.api_client import ApiClient
 from gateway.demo import NewsServer, make_posts
+from gateway.library_listing import Asked, show_list
 
 RELEASE = "Größe & Tücke 100% +1 (2026) [1080p]"
 FILM = f"{RELEASE}.mkv"
@@ -145,6 +148,22 @@ def move(link: Path, target: Path) -> None:
     link.unlink()
 
 
+def nobody_links_to(gateway: GatewayProcess, home: Home) -> list[dict[str, Any]]:
+    """Return the releases to which nothing in the household's library leads."""
+    out, warnings = io.StringIO(), io.StringIO()
+    show_list(
+        ApiClient("127.0.0.1", gateway.port, API_KEY),
+        Asked(roots=(home.folder / "library",)),
+        mount_dir=PurePosixPath(home.mount),
+        complete=home.folder / "data" / "complete",
+        as_json=True,
+        out=out,
+        err=warnings,
+    )
+    found: list[dict[str, Any]] = json.loads(out.getvalue())
+    return found
+
+
 def digest(path: Path) -> str:
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
@@ -200,9 +219,15 @@ def test_the_film_plays_through_the_link_that_was_moved(
         assert gone.body.count(b"<D:response>") == 1
         assert (home.mount / "content" / folder / RELEASE / FILM).stat().st_size == len(film)
         assert digest(library / "film.mkv") == wanted
-    with home.running(cache_mode):
+    with home.running(cache_mode) as gateway:
         assert digest(library / "film.mkv") == wanted
         assert list(category.iterdir()) == []
+        # Who keeps the library sees that it is used, until the *arr removes its link.
+        assert nobody_links_to(gateway, home) == []
+        (library / "film.mkv").unlink()
+        (release,) = nobody_links_to(gateway, home)
+        assert (release["name"], release["links"]) == (RELEASE, "gone")
+        assert release["last_read"] >= release["links_gone_at"] - 3600
 
 
 def test_a_folder_of_links_that_was_removed_through_the_mount_leaves_the_history(

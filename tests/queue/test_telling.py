@@ -176,6 +176,22 @@ def test_of_a_film_with_other_bytes_a_mount_forgets_where_it_lies_and_an_arr_is_
     assert ".ids" in told.next()[2].values()
 
 
+def test_of_a_release_that_was_removed_a_mount_forgets_its_folders_and_an_arr_is_not_told(
+    told: Told,
+) -> None:
+    removed = Ended("movies", "A Film (2026)", completed=True, removed=True)
+    told.answers["/vfs/list"] = (200, {"vfses": ["nzb:"]})
+    Arr("tv", "sonarr", told.url, SECRET).tell([removed])
+    Rclone(told.url, None, None).tell([removed])
+    assert told.next()[0] == "/vfs/list"
+    assert set(told.next()[2].values()) == {
+        "nzb:",
+        ".ids",
+        "content/movies/A Film (2026)",
+        "completed-symlinks/movies/A Film (2026)",
+    }
+
+
 def test_a_mount_is_told_nothing_of_what_failed(told: Told) -> None:
     Rclone(told.url, None, None).tell([FLOP])
     assert told.requests.empty()
