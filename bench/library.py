@@ -19,7 +19,8 @@ from gateway.library import packing, schema
 from gateway.library.catalogue import Library
 from gateway.library.database import Database
 from gateway.library.entries import NewFile, NewPosted, NewRelease
-from gateway.library.overview import Overview, Wanted
+from gateway.library.overview import Overview
+from gateway.library.summaries import Wanted
 from gateway.nzb.archive import Stretch
 from gateway.nzb.document import parse
 from gateway.nzb.extents import PartTable, Run

@@ -14,8 +14,9 @@ from gateway.library.by_name import named
 from gateway.library.catalogue import Library
 from gateway.library.entries import Release
 from gateway.library.health import Health
-from gateway.library.overview import Details, KnownFile, Order, Overview, Summary
-from gateway.library.overview import Wanted as WantedReleases
+from gateway.library.overview import Overview
+from gateway.library.summaries import Details, KnownFile, Order, Summary
+from gateway.library.summaries import Wanted as WantedReleases
 from gateway.nzb.unwrapping import ending_of
 from gateway.page.endpoint import BadRequest, Call, Document, Endpoint, NotFound
 

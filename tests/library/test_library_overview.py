@@ -14,8 +14,9 @@ from gateway.library.database import Database
 from gateway.library.entries import LinkKind, NewFile, NewRelease, Release
 from gateway.library.health import Health
 from gateway.library.links import Links
-from gateway.library.overview import LinkState, Order, Overview, Summary, Wanted
+from gateway.library.overview import Overview
 from gateway.library.schema import checks, files, last_reads
+from gateway.library.summaries import LinkState, Order, Summary, Wanted
 
 Publish = Callable[..., Release]
 MakeRelease = Callable[..., NewRelease]
