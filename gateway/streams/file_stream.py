@@ -185,7 +185,7 @@ class FileStream(ViewReader):
         if container is None:
             for part in parts:
                 self._holes.report(part)
-        elif self._holes.meet(parts):
+        elif self._holes.meet(parts, self._layout):
             filled = container.fill(
                 piece.position, piece.end, is_part=self._layout.is_regular(piece.posted)
             )
@@ -207,7 +207,7 @@ class FileStream(ViewReader):
                     self._source.request(part, reservation=self.reservation), deadline
                 )
             except ArticleMissing:
-                if not self._holes.meet([search.piece.key]):
+                if not self._holes.meet([search.piece.key], self._layout):
                     raise
                 return None
             if search.learn(body.begin, body.end):

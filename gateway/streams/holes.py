@@ -46,8 +46,8 @@ class Holes:
         """Say whether a reader may be given the bytes of *part*; False: it has been filled."""
         return True
 
-    def meet(self, parts: Collection[PartKey]) -> bool:
-        """Take note that *parts*, one behind the other, cannot be had; True: fill them."""
+    def meet(self, parts: Collection[PartKey], layout: Layout) -> bool:  # noqa: ARG002
+        """Take note that *parts*, in a row in *layout*, cannot be had; True: fill them."""
         for part in parts:
             self.report(part)
         return False
@@ -86,12 +86,18 @@ class Edition(Holes):
         limits: PaddingLimits = LIMITS,
     ) -> None:
         super().__init__(report)
-        self._layout, self._name, self._limits = layout, name, limits
+        self._size, self._name, self._limits = layout.size, name, limits
         self._note = note
         self._is_alone = is_alone
         self._meeting = threading.Lock()
         self._lock = threading.Lock()
-        self._missing = set(missing)
+        # Each with where it is shown, unless there are so many that it does not matter. The layout,
+        # with all its message-ids, is let go of.
+        known = set(missing)
+        is_hopeless = len(known) > limits.in_all
+        self._missing = {
+            part: [] if is_hopeless else layout.shown(*part, part[1]) for part in known
+        }
         starts = list(accumulate(layout.parts, initial=0))
         # A byte for each part: sets of them would take a hundred times as much.
         self._given = bytearray(starts.pop())
@@ -113,14 +119,14 @@ class Edition(Holes):
             self._given[index] = 1
             return True
 
-    def meet(self, parts: Collection[PartKey]) -> bool:
-        super().meet(parts)
+    def meet(self, parts: Collection[PartKey], layout: Layout) -> bool:
+        super().meet(parts, layout)
         with self._meeting:  # whoever meets the same hole meanwhile waits for the decision
             with self._lock:
                 if self._filled.issuperset(parts):
                     return True
                 news = [part for part in parts if part not in self._missing]
-                self._missing.update(news)
+                self._missing.update((part, layout.shown(*part, part[1])) for part in news)
             # Written down before a byte stands in its place, come what may: whoever begins to
             # read from then on is told of another edition.
             if news and not self._note(news):
@@ -147,11 +153,10 @@ class Edition(Holes):
         """Return which of the missing parts the limits allow to fill."""
         if len(self._missing) > self._limits.in_all:
             return set()
-        shown = {key: self._layout.shown(*key, key[1]) for key in self._missing}
-        gaps = rows(span for spans in shown.values() for span in spans)
-        tolerated = self._limits.tolerated(gaps, self._layout.size)
+        gaps = rows(span for spans in self._missing.values() for span in spans)
+        tolerated = self._limits.tolerated(gaps, self._size)
         return {
-            key
-            for key, spans in shown.items()
+            part
+            for part, spans in self._missing.items()
             if all(any(gap.begin <= one[0] < gap.end for gap in tolerated) for one in spans)
         }

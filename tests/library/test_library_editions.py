@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import gc
+import weakref
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field, replace
 
@@ -17,10 +19,14 @@ from gateway.library.health import Findings, Hole
 from gateway.nzb.archive import Cipher, Stretch
 from gateway.nzb.extents import PartTable, Run
 from gateway.streams.holes import Edition, Holes
+from gateway.streams.layout import Layout
 
 Publish = Callable[..., Release]
 PARTS, PART = 400, 1_000
 NOW = 1_800_000_000.25
+LAYOUT = Layout(
+    [Run(0, 0, PARTS * PART)], [PartTable.regular([b"a@b"] * PARTS, PARTS * PART, PART)]
+)
 
 
 @dataclass
@@ -94,7 +100,7 @@ def test_where_holes_are_errors_the_etag_never_changes(house: House) -> None:
     file = house.publish(category="tv")
     holes = house.holes(file)
     assert not holes.fills
-    assert holes.meet([(0, 7)]) is False
+    assert holes.meet([(0, 7)], LAYOUT) is False
     house.check(file, 7, 8)
     house.check(file, at=6.0)
     assert house.again(file) == file
@@ -124,7 +130,7 @@ def test_a_hole_that_a_reader_meets_is_filled_and_gives_the_file_another_etag(ho
     file = house.publish()
     holes = house.holes(file)
     assert house.again(file) == file  # to read changes nothing
-    assert holes.meet([(0, 7)]) is True
+    assert holes.meet([(0, 7)], LAYOUT) is True
     now = house.again(file)
     assert now.etag != file.etag
     assert now.modified == 1_800_000_000
@@ -132,7 +138,7 @@ def test_a_hole_that_a_reader_meets_is_filled_and_gives_the_file_another_etag(ho
     assert house.reported == [(file.id, 0, 7)]
     assert house.holes(now).is_filled((0, 7))
     # Met again, it is no news.
-    assert holes.meet([(0, 7)]) is True
+    assert holes.meet([(0, 7)], LAYOUT) is True
     assert validators(house.again(file)) == validators(now)
 
 
@@ -141,7 +147,7 @@ def test_each_hole_gives_an_etag_and_a_date_of_its_own(house: House) -> None:
     holes = house.holes(file)
     seen = [validators(file)]
     for part in range(0, 14, 2):
-        holes.meet([(0, part)])
+        holes.meet([(0, part)], LAYOUT)
         seen.append(validators(house.again(file)))
     assert len({etag for etag, _ in seen}) == len(seen)
     dates = [int(modified) for _, modified in seen]
@@ -166,7 +172,7 @@ def test_a_check_that_finds_holes_or_finds_them_healed_gives_another_etag(house:
 
 def test_what_a_reader_met_while_a_check_was_written_stays(house: House) -> None:
     file = house.publish()
-    house.holes(file).meet([(0, 7)])
+    house.holes(file).meet([(0, 7)], LAYOUT)
     house.check(file, 30)
     assert house.holes(house.again(file)).is_filled((0, 7))
     # Once the records have it too, a check may find it healed.
@@ -180,7 +186,7 @@ def test_what_a_reader_met_while_a_check_was_written_stays(house: House) -> None
 
 def test_what_the_sink_writes_down_of_a_hole_that_is_filled_is_no_news(house: House) -> None:
     file = house.publish()
-    house.holes(file).meet([(0, 7)])
+    house.holes(file).meet([(0, 7)], LAYOUT)
     now = house.again(file)
     house.records.add_holes(file.id, [(0, 7)], 8.0)
     assert house.again(file) == now
@@ -201,11 +207,11 @@ def test_a_reader_under_an_older_etag_reads_on_with_what_it_has_begun(house: Hou
     file = house.publish()
     early = house.holes(file)
     assert early.give((0, 3))
-    early.meet([(0, 7)])
+    early.meet([(0, 7)], LAYOUT)
     late = house.holes(house.again(file))
-    assert early.meet([(0, 9)]) is True  # nobody else has begun under its ETag, nor can now
-    assert early.meet([(0, 3)]) is False  # given already
-    assert late.meet([(0, 11)]) is True
+    assert early.meet([(0, 9)], LAYOUT) is True  # nobody else has begun under its ETag, nor can now
+    assert early.meet([(0, 3)], LAYOUT) is False  # given already
+    assert late.meet([(0, 11)], LAYOUT) is True
     third = house.holes(house.again(file))
     assert [third.is_filled((0, part)) for part in (3, 7, 9, 11)] == [True] * 4
 
@@ -214,7 +220,7 @@ def test_a_reader_goes_on_when_a_check_finds_the_holes_ahead_of_it(house: House)
     file = house.publish()
     holes = house.holes(file)
     house.check(file, 7, 9)
-    assert holes.meet([(0, 7)]) is True
+    assert holes.meet([(0, 7)], LAYOUT) is True
 
 
 def test_whoever_looked_before_the_etag_changed_looks_again(house: House) -> None:
@@ -235,17 +241,17 @@ def test_after_a_restart_what_was_read_before_is_filled_where_that_is_known_only
     house.start("movies")
     holes = house.holes(read)
     assert holes.is_filled((0, 7))
-    assert holes.meet([(0, 9)]) is False  # somebody may have had it
+    assert holes.meet([(0, 9)], LAYOUT) is False  # somebody may have had it
     now = house.again(file)
     assert now.etag != read.etag
     assert house.holes(now).is_filled((0, 9))
-    assert house.holes(now).meet([(0, 11)]) is True
+    assert house.holes(now).meet([(0, 11)], LAYOUT) is True
 
 
 def test_what_nobody_has_read_is_filled_at_once_after_a_restart(house: House) -> None:
     file = house.publish()
     house.start("movies")
-    assert house.holes(file).meet([(0, 9)]) is True
+    assert house.holes(file).meet([(0, 9)], LAYOUT) is True
 
 
 def test_two_programs_on_one_library_do_not_fill_what_the_other_may_have_given(
@@ -256,9 +262,9 @@ def test_two_programs_on_one_library_do_not_fill_what_the_other_may_have_given(
     other = House(database)
     other.start("movies")
     theirs = other.holes(file)
-    assert theirs.meet([(0, 7)]) is False
-    assert ours.meet([(0, 9)]) is False
-    assert ours.meet([(0, 7)]) is False
+    assert theirs.meet([(0, 7)], LAYOUT) is False
+    assert ours.meet([(0, 9)], LAYOUT) is False
+    assert ours.meet([(0, 7)], LAYOUT) is False
     now = house.again(file)
     assert [house.holes(now).is_filled((0, part)) for part in (7, 9)] == [True, True]
     other.library.close()
@@ -268,7 +274,7 @@ def test_of_a_removed_file_nothing_is_filled(house: House) -> None:
     file = house.publish()
     holes = house.holes(file)
     house.library.remove(file.release)
-    assert holes.meet([(0, 7)]) is False
+    assert holes.meet([(0, 7)], LAYOUT) is False
     with pytest.raises(NotInLibrary):
         house.holes(replace(file, etag="another"))
 
@@ -286,7 +292,7 @@ def test_a_film_that_was_read_before_its_category_was_filled_is_not_taken_for_un
     house.start("movies")
     assert house.again(whole) == whole
     assert house.again(text) == text
-    assert house.holes(whole).meet([(0, 9)]) is False
+    assert house.holes(whole).meet([(0, 9)], LAYOUT) is False
     now = house.again(holed)
     assert now.etag != holed.etag
     assert house.holes(now).is_filled((0, 7))
@@ -314,3 +320,15 @@ def test_a_film_is_forgotten_with_its_release(house: House, database: Database) 
     house.library.remove(file.release)
     with database.read() as tx:
         assert tx.exec_driver_sql("SELECT count(*) FROM editions").scalar_one() == 0
+
+
+def test_what_is_remembered_of_a_film_does_not_keep_its_message_ids(house: House) -> None:
+    file = house.publish()
+    layout = house.library.layout(file.id)
+    gone = weakref.ref(layout)
+    holes = house.library.holes(file, layout)
+    holes.meet([(0, 7)], LAYOUT)
+    del layout
+    gc.collect()
+    assert gone() is None
+    assert holes.is_filled((0, 7))

@@ -487,7 +487,9 @@ def test_what_is_asked_for_before_it_is_filled_and_comes_after_is_filled(
     def meet(parcel: Any) -> None:
         if parcel.part.number == 51 and not parcels:
             parcels.append(parcel)
-            assert shared.meet([(0, 50)])  # by another reader, of whom the provider thought worse
+            assert shared.meet(
+                [(0, 50)], layout
+            )  # by another reader, of whom the provider thought worse
 
     shelf.on_request = meet
     with streams.open(layout, holes=shared) as stream:
