@@ -316,7 +316,8 @@ class HealthWorker:
 
         What is read needs no help to fill the connections; a hole, and a probe, are about now.
         """
-        if job.deep or job.is_probe or job.urgency is Urgency.HOLE:
+        has_new_hole = not job.known.due_at  # it may be younger than what was asked for ahead
+        if job.deep or job.is_probe or has_new_hole:
             return None
         if job.asked is None:
             return lambda: self._agenda.due(self._clock(), AHEAD)
