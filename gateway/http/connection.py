@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 _DISCARD = 1 << 20
 _LINGER_S = 3.0
 # How long the client's machine may take nothing of what lies before a failure, and take it in all.
-_TAKING_S, _TAKEN_S, _LOOK_S = 2.0, 10.0, 0.01
+_TAKING_S, _TAKEN_S, _LOOK_S = 5.0, 10.0, 0.01
 # Each proxy of a chain may write a line of its own, and together they are one list (RFC 9110, 5.3);
 # of lines that it does not know for a list, cheroot keeps the last.
 _LISTS: list[bytes] = cheroot.comma_separated_headers  # type: ignore[attr-defined]
