@@ -13,12 +13,14 @@ import sqlite3
 from base64 import b64encode
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from threading import Event
 
 import pytest
 
 from gateway.api_client import ApiClient
 from gateway.app import Gateway
 from gateway.cli import main
+from gateway.demo import NewsServer, make_bulk_post
 from gateway.library.catalogue import Library
 from gateway.library.database import Database
 from gateway.library.entries import LinkKind, NewFile, NewPosted, NewRelease, Release
@@ -356,6 +358,33 @@ def test_an_nzb_is_kept_compressed_and_exported_as_it_came(
     )
     assert (tmp_path / "out" / "Film (2020).nzb").read_bytes() == NZB
     assert (tmp_path / "out" / "Packed.nzb.gz").read_bytes() == packed
+
+
+def test_what_was_added_is_what_is_exported(
+    run: Run_, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    post = make_bulk_post("film.mkv", 20_000, part_size=1000)
+    packed = gzip.compress(post.nzb)
+    (tmp_path / "Film.nzb").write_bytes(post.nzb)
+    (tmp_path / "Packed.nzb.gz").write_bytes(packed)
+    with NewsServer() as server:
+        server.add(post)
+        monkeypatch.setenv("GATEWAY_PROVIDERS__MAIN__HOST", server.host)
+        monkeypatch.setenv("GATEWAY_PROVIDERS__MAIN__PORT", str(server.port))
+        monkeypatch.setenv("GATEWAY_PROVIDERS__MAIN__TLS", "false")
+        with Gateway(load()) as gateway:
+            monkeypatch.setenv("GATEWAY_PORT", str(gateway.server.port))
+            assert main(["add", "Film.nzb", "Packed.nzb.gz"]) == 0
+            client = ApiClient.of(load())
+            for _ in range(600):
+                ended = client.history()["jobs"]
+                if len(ended) == 2:
+                    break
+                Event().wait(0.05)
+            assert [job["state"] for job in ended] == ["completed"] * 2
+            assert run("export", "--all", "--to", "out")[1][-1] == "2 NZBs written to out"
+    assert (tmp_path / "out/uncategorized/Film.nzb").read_bytes() == post.nzb
+    assert (tmp_path / "out/uncategorized/Packed.nzb.gz").read_bytes() == packed
 
 
 def test_what_is_there_already_is_overwritten_only_by_force(
