@@ -42,8 +42,7 @@ def _tell(
         return REFUSED
     deadline = time.monotonic() + _LONGEST_S
     while True:
-        (found,) = client.checks(release=release)["results"]
-        standing = found["standing"]
+        standing = client.checks(release=release)["results"][0]["standing"]
         one: dict[str, Any] = standing["replacement"]
         is_finished = one["step"] in {"told", "nobody", "refused"}
         if one["id"] != asked or is_finished or one["note"] or time.monotonic() > deadline:

@@ -33,6 +33,10 @@ class _Rest:
     failures: int = 0
     until: float = 0.0
 
+    def after(self, now: float) -> float:
+        """Return until when it is left alone, 0 where the clock was ahead when that was set."""
+        return self.until if self.until <= now + PAUSES_S[-1] else 0.0
+
 
 class Replacer:
     """Tells *arrs*, one replacement at a time; for one thread."""
@@ -52,8 +56,9 @@ class Replacer:
         self._rests = {arr.name: _Rest() for arr in arrs}
 
     def resting_until(self) -> float:
-        """Return until when nobody can be told anything."""
-        return min((rest.until for rest in self._rests.values()), default=float("inf"))
+        """Return until when nobody can be told anything; what is past: somebody can be."""
+        now = self._clock()
+        return min((rest.after(now) for rest in self._rests.values()), default=float("inf"))
 
     def attempt(self, one: Replacement) -> None:
         """Do all for *one* that can be done now. Raises StorageError, Moved."""
@@ -165,8 +170,7 @@ class Replacer:
     def _ask(self, one: Replacement, arr: Arr, ask: Callable[[], T]) -> T:
         """Ask *arr* for *one*, unless it is left alone. Raises _NotNow."""
         rest = self._rests[arr.name]
-        now = self._clock()
-        if now < rest.until:
+        if self._clock() < rest.after(self._clock()):
             raise _NotNow(one, f"{arr.shown} is left alone: it did not answer", rest.until)
         try:
             answer = ask()

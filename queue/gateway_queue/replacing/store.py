@@ -14,40 +14,23 @@ import sqlalchemy as sa
 from sqlalchemy.engine import Connection
 from sqlalchemy.exc import IntegrityError
 
-from gateway.library.database import Database
 from gateway.library.entries import Release
 from gateway.library.health import Health
 from gateway.library.replacement import UNFINISHED, Replacement, Step
 from gateway.library.schema import checks, files, release_jobs, releases, replacements
+from gateway_queue.replacing.known import COLUMNS, Known, replacement_of, sent_since
 from gateway_queue.replacing.limits import DAY_S, Over, Sent
 
-_AT_ONCE = 500  # ids in one statement: SQLite takes some 30,000, older ones 999
 # An attempt takes less: eight requests that each come to their time-out.
 _CLAIM_S = 300.0
 
-_COLUMNS = tuple(
-    replacements.c[name]
-    for name in (
-        "id",
-        "release_id",
-        "nzo_id",
-        "category",
-        "name",
-        "by_hand",
-        "step",
-        "asked",
-        "arr",
-        "titles",
-        "title",
-        "sent",
-        "marked",
-        "ended",
-        "answer",
-        "note",
-        "attempts",
-        "not_before",
-    )
+# How far in the future each may lie.
+_AHEAD = (
+    (replacements.c.sent, 0.0),
+    (replacements.c.claimed_until, _CLAIM_S),
+    (replacements.c.not_before, DAY_S),
 )
+
 _failed = sa.and_(checks.c.verdict == Health.FAILED.value, checks.c.confirmed_at.is_not(None))
 _unfinished = replacements.c.step.in_([step.value for step in UNFINISHED])
 # None of the *arrs that were asked has grabbed it.
@@ -58,11 +41,8 @@ class Moved(Exception):
     """The replacement is not where the caller left it: somebody else is at work on it."""
 
 
-class ReplacementStore:
+class ReplacementStore(Known):
     """The replacements in *database*. Safe to use from any thread; all raise StorageError."""
-
-    def __init__(self, database: Database) -> None:
-        self._database = database
 
     # What is to be done ----------------------------------------------------------------------
 
@@ -109,6 +89,10 @@ class ReplacementStore:
         )
         try:
             with self._database.begin() as tx:
+                for column, longest_s in _AHEAD:
+                    # The clock was ahead once: nothing waits for it to be there again.
+                    late = sa.update(replacements).where(column > now + longest_s)
+                    tx.execute(late.values({column.name: now}))
                 tx.execute(well_again)
                 tx.execute(long_ago)
                 return tx.execute(insert).rowcount
@@ -132,9 +116,9 @@ class ReplacementStore:
                 ended=None,
                 answer="",
             )
-            .returning(*_COLUMNS)
+            .returning(*COLUMNS)
         )
-        insert = sa.insert(replacements).returning(*_COLUMNS)
+        insert = sa.insert(replacements).returning(*COLUMNS)
         values = {
             "release_id": release.id,
             "nzo_id": nzo_id,
@@ -145,7 +129,7 @@ class ReplacementStore:
         }
         with self._database.begin() as tx:
             row = tx.execute(hurry).one_or_none()
-            return _replacement(row or tx.execute(insert, values).one())
+            return replacement_of(row or tx.execute(insert, values).one())
 
     def claim(self, now: float, *, anew: bool = True) -> Replacement | None:
         """Take the next one up, for as long as an attempt may take; None: nothing is due.
@@ -170,11 +154,11 @@ class ReplacementStore:
             sa.update(replacements)
             .where(replacements.c.id == first.scalar_subquery(), due)
             .values(claimed_until=now + _CLAIM_S)
-            .returning(*_COLUMNS)
+            .returning(*COLUMNS)
         )
         with self._database.begin() as tx:
             row = tx.execute(claimed).one_or_none()
-        return None if row is None else _replacement(row)
+        return None if row is None else replacement_of(row)
 
     def next_due(self) -> float | None:
         """Return when the next one may be claimed, None if none is unfinished."""
@@ -223,7 +207,7 @@ class ReplacementStore:
         between its look and the step.
         """
         with self._database.begin() as tx:
-            reached = over(_sent(tx, now - longest_s, one.id))
+            reached = over(sent_since(tx, now - longest_s, one.id))
             if reached is not None:
                 return reached
             return _changed(tx, one, step=step.value, sent=now, note="")
@@ -266,94 +250,19 @@ class ReplacementStore:
         with self._database.begin() as tx:
             return _changed(tx, one, **values)
 
-    # What is known ---------------------------------------------------------------------------
-
-    def sent(self, since: float) -> list[Sent]:
-        """Return what was sent after *since*."""
-        with self._database.read() as tx:
-            return _sent(tx, since, None)
-
-    def of_releases(self, release_ids: Collection[int]) -> dict[int, Replacement]:
-        """Return the latest replacement of each of these releases that has one."""
-        found: dict[int, Replacement] = {}
-        asked = sorted(release_ids)
-        for start in range(0, len(asked), _AT_ONCE):
-            query = (
-                sa.select(*_COLUMNS)
-                .where(replacements.c.release_id.in_(asked[start : start + _AT_ONCE]))
-                .order_by(replacements.c.id)
-            )
-            with self._database.read() as tx:
-                for row in tx.execute(query):
-                    one = _replacement(row)
-                    found[one.release_id or 0] = one
-        return found
-
-    def nzo_ids(self, release_ids: Collection[int]) -> dict[int, str]:
-        """Return under which id each of these releases was downloaded, as far as it is known."""
-        found: dict[int, str] = {}
-        asked = sorted(release_ids)
-        for start in range(0, len(asked), _AT_ONCE):
-            query = sa.select(release_jobs.c.release_id, release_jobs.c.nzo_id).where(
-                release_jobs.c.release_id.in_(asked[start : start + _AT_ONCE])
-            )
-            with self._database.read() as tx:
-                found.update((row.release_id, row.nzo_id) for row in tx.execute(query))
-        return found
-
-    def failed(self, release_ids: Collection[int]) -> dict[int, bool]:
-        """Return which of these releases have a file that has failed, and if that is confirmed."""
-        found: dict[int, bool] = {}
-        asked = sorted(release_ids)
-        for start in range(0, len(asked), _AT_ONCE):
-            query = (
-                sa.select(files.c.release_id, sa.func.max(checks.c.confirmed_at).label("at"))
-                .join_from(checks, files, checks.c.file_id == files.c.id)
-                .where(
-                    checks.c.verdict == Health.FAILED.value,
-                    files.c.release_id.in_(asked[start : start + _AT_ONCE]),
-                )
-                .group_by(files.c.release_id)
-            )
-            with self._database.read() as tx:
-                found.update((row.release_id, row.at is not None) for row in tx.execute(query))
-        return found
-
-    def by_id(self, replacement_id: int) -> Replacement | None:
-        """Return one replacement, None if there is none (any more)."""
-        query = sa.select(*_COLUMNS).where(replacements.c.id == replacement_id)
-        with self._database.read() as tx:
-            row = tx.execute(query).one_or_none()
-        return None if row is None else _replacement(row)
-
 
 def _changed(tx: Connection, one: Replacement, **values: Any) -> Replacement:
     update = (
         sa.update(replacements)
         .where(replacements.c.id == one.id, replacements.c.step == one.step.value)
         .values(**values)
-        .returning(*_COLUMNS)
+        .returning(*COLUMNS)
     )
     row = tx.execute(update).one_or_none()
     if row is None:
         raise Moved
-    return _replacement(row)
-
-
-def _sent(tx: Connection, since: float, but: int | None) -> list[Sent]:
-    query = sa.select(replacements.c.sent, replacements.c.arr, replacements.c.titles).where(
-        replacements.c.sent > since
-    )
-    if but is not None:
-        query = query.where(replacements.c.id != but)
-    return [Sent(row.sent, row.arr, frozenset(row.titles.split())) for row in tx.execute(query)]
+    return replacement_of(row)
 
 
 def _joined(names: Collection[str]) -> str:
     return " ".join(sorted(names))
-
-
-def _replacement(row: Any) -> Replacement:
-    return Replacement(
-        **{**row._asdict(), "step": Step(row.step), "by_hand": bool(row.by_hand)},
-    )

@@ -307,8 +307,9 @@ def test_one_that_is_down_keeps_nobody_from_asking_the_others(
         Fault(302, headers=(("Location", "/login"),), acts=False),
     ],
 )
-@pytest.mark.parametrize("path", ["/api/v3/history/failed", "/api/v3/command"])
-@pytest.mark.parametrize("auto", [True, False])
+@pytest.mark.parametrize(
+    ("path", "auto"), [("/api/v3/history/failed", True), ("/api/v3/command", False)]
+)
 def test_a_mark_and_a_search_that_nobody_confirms_are_looked_for_before_they_are_sent_again(
     serve: Serve,
     fail: Fail,

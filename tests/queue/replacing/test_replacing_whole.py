@@ -9,7 +9,7 @@ import pytest
 import sqlalchemy as sa
 from alembic import command
 from alembic.config import Config
-from fake_arr import FakeArr
+from fake_arr import FakeArr, Fault
 
 from gateway.demo import NewsServer, Post
 from gateway.library import database as database_module
@@ -167,3 +167,36 @@ def test_what_a_release_was_sent_for_counts_for_the_limits_though_it_is_removed(
     assert (waits.step, waits.note[:25]) == (Step.WAITING, "3 replacements of it have")
     assert len(radarr.blocklist) == 3
     assert len(outbox.sent(clock.now - 1)) == 3
+
+
+def test_a_clock_that_was_a_year_ahead_once_keeps_nothing_waiting_for_a_year(
+    fail: Callable[..., Release],
+    radarr: FakeArr,
+    replacer: Callable[..., Any],
+    attempt: Callable[..., Any],
+    outbox: ReplacementStore,
+    clock: Any,
+) -> None:
+    year = 365 * 24 * HOUR_S
+    for number in range(5):
+        radarr.grab(f"nzo{number}", 3)
+    releases = [fail(f"Film {number}", f"nzo{number}") for number in range(3)]
+    clock.now += year
+    for release in releases:
+        assert attempt(replacer(radarr), release).step is Step.TOLD
+    teller = replacer(radarr)
+    radarr.fault = lambda _: Fault(500)
+    resting, taken = fail("Film 3", "nzo3"), fail("Film 4", "nzo4")
+    assert attempt(teller, resting).step is Step.WAITING
+    outbox.begin_anew(["radarr0"])
+    assert outbox.claim(clock.now) is not None  # and whoever has taken it up is killed
+    radarr.fault = lambda _: None
+    clock.now -= year
+    for release in (resting, taken):
+        waits = attempt(teller, release)
+        assert waits.step is Step.WAITING
+        assert waits.not_before <= clock.now + 6 * HOUR_S
+        assert waits.note == "3 replacements of it have been asked for within 6 hours"
+    clock.now += 6 * HOUR_S
+    steps = {attempt(teller, release).step for release in (resting, taken)}
+    assert steps == {Step.TOLD}
