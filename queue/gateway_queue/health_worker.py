@@ -11,7 +11,6 @@ import threading
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from itertools import islice
 from typing import TypeVar
 
 from gateway.errors import GatewayError, NotInLibrary, StorageError
@@ -22,12 +21,14 @@ from gateway.library.health import FileHealth, Findings
 from gateway.library.ports import CheckRequest, CheckStatus, RunningCheck
 from gateway.streams.on_disk import FileLayout
 from gateway_queue.brake import WINDOW_S
+from gateway_queue.check_jobs import Job, Jobs
 from gateway_queue.check_requests import Asked, Requests, Urgency
 from gateway_queue.health import Examiner, damage_of
 from gateway_queue.item import LetGo
-from gateway_queue.lookahead import AHEAD, Lookahead
+from gateway_queue.lookahead import Lookahead
 from gateway_queue.schedule import Schedule
 from gateway_queue.ticket import Ticket
+from gateway_queue.witnesses import Witnesses
 
 log = logging.getLogger(__name__)
 
@@ -37,23 +38,6 @@ T = TypeVar("T")
 _PAUSE_S = 30.0
 # The clock may be set while nothing is to be done.
 _LONGEST_SLEEP_S = 600.0
-# So many files are asked whether the providers are well.
-_WITNESSES = 3
-
-
-@dataclass(frozen=True, slots=True)
-class _Job:
-    """A file to check: what is *known* of it, and since when it counts as not checked."""
-
-    known: FileHealth
-    since: float
-    urgency: Urgency
-    asked: Asked | None = None
-    is_probe: bool = False
-
-    @property
-    def deep(self) -> bool:
-        return self.asked is not None and self.asked.deep
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,6 +78,7 @@ class HealthWorker:
         self._on_confirmed = on_confirmed
         self._clock = clock
         self._lookahead = Lookahead(examiner, library.layout)
+        self._witnesses = Witnesses(agenda, library, examiner)
         self._schedule = Schedule(agenda, is_on=scheduled, clock=clock)
         self._thread = threading.Thread(target=self._work, name="health", daemon=True)
         # Under the condition. The thread sleeps only while nothing has changed since it looked;
@@ -102,6 +87,7 @@ class HealthWorker:
         self._changes = 0
         self._stopping = False
         self._requests = Requests()
+        self._jobs = Jobs(records, agenda, self._schedule, self._requests, self._changed, clock)
         self._current: tuple[Ticket, Urgency] | None = None
         self._running: RunningCheck | None = None
 
@@ -177,7 +163,7 @@ class HealthWorker:
                 self._lookahead.leave()
                 return
             try:
-                job = self._next()
+                job = self._jobs.next()
                 if job is not None:
                     self._check(job)
                     continue
@@ -197,41 +183,9 @@ class HealthWorker:
     def _since(self, seen: int) -> Callable[[], bool]:
         return lambda: self._stopping or self._changes != seen
 
-    def _next(self) -> _Job | None:
-        while True:
-            with self._changed:
-                asked = self._requests.first()
-            if asked is None or asked.urgency > Urgency.HOLE:
-                holed = self._schedule.holed()
-                if holed is not None:
-                    return _Job(holed, 0.0, Urgency.HOLE)
-            if asked is None:
-                due = self._schedule.next()
-                return None if due is None else _Job(due[0], 0.0, Urgency.DUE, is_probe=due[1])
-            known = self._next_of(asked)
-            if known is not None:
-                return _Job(known, asked.began, asked.urgency, asked)
-            with self._changed:
-                self._requests.finish(asked)
-            log.info("[Health] what was asked for is checked: %d files", asked.total)
-
-    def _next_of(self, asked: Asked) -> FileHealth | None:
-        if asked.files is None:
-            return self._agenda.least_recent(asked.began)
-        while asked.files:
-            known = self._records.of_file(asked.files[0])
-            if known is not None:
-                return known
-            self._count(asked)  # it was removed meanwhile
-        return None
-
-    def _count(self, asked: Asked) -> None:
-        with self._changed:
-            asked.count()
-
     # One check -------------------------------------------------------------------------------
 
-    def _check(self, job: _Job) -> None:
+    def _check(self, job: Job) -> None:
         ticket = Ticket()
         with self._changed:
             first = self._requests.first()
@@ -250,12 +204,11 @@ class HealthWorker:
         finally:
             with self._changed:
                 self._current = self._running = None
-        if job.asked is not None:
-            self._count(job.asked)
+        self._jobs.count(job)
         if words:
             log.info("[Health] %s", words)
 
-    def _conclude(self, job: _Job, found: _Found) -> str:
+    def _conclude(self, job: Job, found: _Found) -> str:
         """Write down what was found, and draw the conclusions; return them in words."""
         before, file, findings = job.known, job.known.file, found.findings
         at = max(self._clock(), job.since)  # later, even if the clock has been set back
@@ -279,7 +232,7 @@ class HealthWorker:
             self._on_confirmed()
         return _in_words(known, found.took_s, is_confirmed=is_confirmed)
 
-    def _examine(self, job: _Job, ticket: Ticket) -> _Found | None:
+    def _examine(self, job: Job, ticket: Ticket) -> _Found | None:
         """Return what is found of the file; None if it has been removed. Raises LetGo."""
         file = job.known.file
         began = time.monotonic()
@@ -289,7 +242,7 @@ class HealthWorker:
 
         layout: FileLayout | None = None
         try:
-            coming = self._coming(job)
+            coming = self._jobs.coming(job)
             if coming is None:
                 self._lookahead.leave()
                 layout = self._library.layout(file.id)
@@ -311,22 +264,7 @@ class HealthWorker:
             reason = f"an unexpected error, see the log: {type(exc).__name__}"
             return _Found(Findings(0, reason=reason), layout, time.monotonic() - began)
 
-    def _coming(self, job: _Job) -> Callable[[], Sequence[str]] | None:
-        """Return who tells which files come now and next; None if this one is to be seen alone.
-
-        What is read needs no help to fill the connections; a hole, and a probe, are about now.
-        """
-        has_new_hole = not job.known.due_at  # it may be younger than what was asked for ahead
-        if job.deep or job.is_probe or has_new_hole:
-            return None
-        if job.asked is None:
-            return lambda: self._agenda.due(self._clock(), AHEAD)
-        files = job.asked.files
-        if files is None:
-            return lambda: self._agenda.old(job.since, AHEAD)
-        return lambda: list(islice(files, AHEAD))
-
-    def _is_sound(self, job: _Job, findings: Findings, ticket: Ticket) -> bool:
+    def _is_sound(self, job: Job, findings: Findings, ticket: Ticket) -> bool:
         """Say whether *findings* may confirm that the file has FAILED, if they would.
 
         Where nothing at all of it is there, the providers have to show that they are well: of
@@ -338,20 +276,10 @@ class HealthWorker:
             return True
         if findings.missing < findings.articles:
             return True
-        witnesses = self._agenda.witnesses(_WITNESSES)
-        for known in witnesses:
-            try:
-                if self._examiner.has_any(self._library.layout(known.file.id), ticket):
-                    return True
-            except NotInLibrary:
-                continue  # it was removed meanwhile
-        if witnesses:
-            reason = (
-                f"nothing is there of {len(witnesses)} files that were "
-                f"{witnesses[0].verdict.upper()}: a provider is ill, rather than the library"
-            )
-            self._schedule.pull(reason, since=self._clock() - WINDOW_S)
-        return not witnesses
+        doubt = self._witnesses.doubt(ticket)
+        if doubt:
+            self._schedule.pull(doubt, since=self._clock() - WINDOW_S)
+        return not doubt
 
     def _write(self, step: Callable[[], T]) -> T | None:
         """Take *step*, however long the database refuses it; None when the program stops."""

@@ -21,6 +21,9 @@ from gateway_queue.brake import Brake
 
 log = logging.getLogger(__name__)
 
+# So many files take turns at being the probe.
+_PROBES = 12
+
 
 class Schedule:
     """The files that are due. *is_on* False: only those in which a reader has met a hole.
@@ -59,8 +62,10 @@ class Schedule:
             return None if due is None else (due, False)
         if now < braked.until <= now + HOUR_S:
             return None
-        well = self._agenda.witnesses(1)
-        probe = well[0] if well else self._agenda.any_in_posts()
+        well = self._agenda.witnesses(_PROBES)
+        # Another one each hour: one that is no use for it must not hold the brake for ever.
+        turn = int((now - braked.since) // HOUR_S)
+        probe = well[turn % len(well)] if well else self._agenda.any_in_posts()
         if probe is None:
             self._release()
             return self.next()
@@ -68,15 +73,15 @@ class Schedule:
 
     def heed(self, before: FileHealth, findings: Findings, *, is_probe: bool) -> None:
         """Draw the conclusions from a check: the brake is pulled, stays on, or comes off."""
-        if before.on_disk or (not findings.articles and findings.reason):
-            return  # it says nothing of any provider
+        # A fault of ours, and what lies on the disk, say nothing of any provider.
+        tells = bool(findings.articles or not findings.reason) and not before.on_disk
         now, braked = self._clock(), self._braked
         bad = findings.health is Health.UNKNOWN or findings.missing > before.missing
-        if braked is None:
+        if braked is None and tells:
             illness = self._brake.note(now, bad=bad)
             if illness is not None:
                 self.pull(illness.reason, since=illness.since)
-        elif is_probe:
+        elif braked is not None and is_probe:
             # Of a file that was never healthy, too, some article has to be there.
             if bad or findings.missing == findings.articles:
                 self._agenda.brake(replace(braked, until=now + HOUR_S), ill_since=braked.since)

@@ -33,6 +33,7 @@ from gateway.streams.layout import Layout
 
 Publish = Callable[..., Release]
 
+DAY = 86_400.0
 HEALTHY = Findings(100)
 DEGRADED = Findings(100, 3, 0, (Hole(0, 12, 13), Hole(1, 0, 0)))
 FAILED = Findings(100, 100, 0, (Hole(0, 0, 99),))
@@ -194,6 +195,19 @@ def test_a_record_that_cannot_be_read_is_an_error_that_names_the_file(
         tx.execute(sa.text(f"UPDATE checks SET {column}"))
     with pytest.raises(StorageError, match=r"'film\.mkv' is damaged"):
         only(records, release)
+
+
+def test_what_lies_on_the_disk_is_never_confirmed_to_have_failed(
+    records: CheckRecords, publish: Publish, database: Database
+) -> None:
+    release = publish()
+    with database.begin() as tx:
+        tx.exec_driver_sql("INSERT INTO disk_files SELECT id, '/films/film.mkv' FROM files")
+    for at in (3e9, 3.1e9, 3.2e9):
+        known = records.record(only(records, release), Findings(1, 1, 0, (Hole(0, 0, 0),)), at)
+        assert known is not None
+        assert (known.health, known.confirmed_at) == (Health.FAILED, None)
+        assert known.due_at > at + DAY / 2, "there is no hurry to look again"
 
 
 # The order --------------------------------------------------------------------------------------

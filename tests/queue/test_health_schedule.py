@@ -11,8 +11,9 @@ import pytest
 from gateway.demo import Fault, NewsServer, Post, make_bulk_post, make_posts
 from gateway.errors import NotInLibrary
 from gateway.library.catalogue import Library
-from gateway.library.check_agenda import CheckAgenda
+from gateway.library.check_agenda import Braked, CheckAgenda
 from gateway.library.check_records import CheckRecords
+from gateway.library.database import Database
 from gateway.library.entries import Release
 from gateway.library.health import FileHealth, Health
 from gateway.usenet.client import Account, UsenetClient
@@ -499,23 +500,28 @@ def test_an_hour_after_the_brake_one_file_is_tried_before_the_others(
     server: NewsServer,
     publish: Publish,
     start_worker: Start,
+    wait_until: WaitUntil,
     rest: Rest,
     everything: Everything,
     clock: Clock,
     confirmed: list[float],
+    said: list[str],
 ) -> None:
     films(server, publish, 30)
     worker = start_worker()
     rest(worker)
     clock.now += MONTH
     server.fail(Fault.MISSING)
-    asked = server.counts.commands["STAT"]
     rest(worker)
-    assert server.counts.commands["STAT"] == asked + 15
+
+    def failed(times: int) -> Callable[[], bool]:
+        return lambda: len([line for line in said if "[Health] FAILED" in line]) == times
+
+    wait_until(failed(5))
     for hours in range(1, 6):
         clock.now += HOUR
         rest(worker)
-        assert server.counts.commands["STAT"] == asked + 15 + 3 * hours
+        wait_until(failed(5 + hours))
         assert worker.braked() is not None
     assert not any(one.confirmed_at for one in everything())
     server.heal()
@@ -587,6 +593,64 @@ def test_the_brake_stays_on_over_a_restart_and_checks_by_hand_go_on(
     wait_until(lambda: any(r.id == request.id and r.is_finished for r in worker.status().requests))
     assert (health("Film 0").health, health("Film 0").failed_at) == (Health.FAILED, None)
     assert worker.braked() == braked
+
+
+def test_a_hole_that_a_reader_meets_while_the_brake_is_on_is_looked_at_afterwards_first(
+    server: NewsServer,
+    publish: Publish,
+    start_worker: Start,
+    rest: Rest,
+    health: HealthOf,
+    records: CheckRecords,
+    agenda: CheckAgenda,
+    clock: Clock,
+) -> None:
+    films(server, publish, 2)
+    agenda.brake(Braked(clock.now, clock.now + HOUR, "ill"), ill_since=clock.now)
+    records.add_holes(health("Film 0").file.id, [(0, 1)], clock.now)
+    worker = start_worker()
+    worker.check_soon(health("Film 0").file.id)
+    rest(worker)
+    assert health("Film 0").in_words().endswith("not checked since")
+    clock.now += HOUR
+    rest(worker)
+    assert health("Film 0").health is Health.HEALTHY
+
+
+def test_a_probe_that_tells_nothing_neither_lets_go_of_the_brake_nor_is_tried_again_at_once(
+    server: NewsServer,
+    publish: Publish,
+    start_worker: Start,
+    rest: Rest,
+    database: Database,
+    agenda: CheckAgenda,
+    clock: Clock,
+    said: list[str],
+) -> None:
+    films(server, publish, 2)
+    worker = start_worker()
+    rest(worker)
+    assert worker.stop(20.0)
+    with database.begin() as tx:
+        tx.exec_driver_sql("CREATE TABLE kept AS SELECT id, runs FROM files")
+        tx.exec_driver_sql("UPDATE files SET runs = x'ff'")
+    agenda.brake(Braked(clock.now, clock.now + HOUR, "ill"), ill_since=clock.now)
+    said.clear()
+    worker = start_worker()
+    for _ in range(3):
+        clock.now += HOUR
+        rest(worker)
+        braked = worker.braked()
+        assert braked is not None
+        assert braked.until == clock.now + HOUR
+    assert len([line for line in said if "for another hour" in line]) == 3
+    with database.begin() as tx:
+        tx.exec_driver_sql(
+            "UPDATE files SET runs = (SELECT runs FROM kept WHERE kept.id = files.id)"
+        )
+    clock.now += HOUR
+    rest(worker)
+    assert worker.braked() is None
 
 
 def test_what_failed_shortly_before_the_brake_was_pulled_does_not_count(
