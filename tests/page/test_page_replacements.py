@@ -11,7 +11,7 @@ from openapi_spec_validator import validate
 
 from gateway.errors import NotInLibrary
 from gateway.library.replacement import NotReplaceable, Replacement, Standing, Step, TooMany
-from gateway.page import checks, replacements
+from gateway.page import check_views, checks, replacements
 from gateway.page.endpoint import Endpoint
 
 Ask = Callable[..., Any]
@@ -140,4 +140,4 @@ def test_a_release_is_shown_with_how_it_stands(desk: Desk) -> None:
         "",
         None,
     )
-    assert checks.ReleaseView("movies", "Film", (), view).standing == view
+    assert check_views.ReleaseView("movies", "Film", (), view).standing == view
