@@ -11,7 +11,7 @@ from openapi_spec_validator import validate
 
 from gateway.errors import NotInLibrary
 from gateway.library.replacement import NotReplaceable, Replacement, Standing, Step, TooMany
-from gateway.page import check_views, checks, replacements
+from gateway.page import check_views, replacements
 from gateway.page.endpoint import Endpoint
 
 Ask = Callable[..., Any]
