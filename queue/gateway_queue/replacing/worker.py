@@ -47,6 +47,7 @@ class ReplacementWorker:
         self._clock = clock
         self._replacer = Replacer(store, arrs, self.limits, clock=clock)
         self._thread = threading.Thread(target=self._work, name="replacing", daemon=True)
+        self._waiting_for = ""
         # Under the condition. The thread sleeps only while nothing has changed since it looked.
         self._changed = threading.Condition()
         self._changes = 0
@@ -124,11 +125,21 @@ class ReplacementWorker:
             over = self.over()
             one = self._store.claim(now, anew=over is None)
             if one is None:
-                due = over.until if over is not None else self._store.next_due()
+                due = self._store.next_due()
+                if over is not None and due is not None:
+                    due = over.until
+                self._tell_who_waits(over if due is not None else None)
                 left_s = _LONGEST_SLEEP_S if due is None else due - now
                 return min(max(left_s, 0.0), _LONGEST_SLEEP_S)
             self._attempt(one)
         return 0.0
+
+    def _tell_who_waits(self, over: Over | None) -> None:
+        """Tell the log once that a limit is reached."""
+        words = "" if over is None else over.words
+        if words and words != self._waiting_for:
+            log.info("[Replace] %s: the others wait", words)
+        self._waiting_for = words
 
     def _attempt(self, one: Replacement) -> None:
         try:
