@@ -4,10 +4,8 @@ from __future__ import annotations
 
 import logging
 import signal
-import ssl
 from collections.abc import Callable, Mapping
 from contextlib import ExitStack
-from functools import partial
 from importlib.metadata import version
 from types import TracebackType
 from typing import Self
@@ -28,65 +26,32 @@ from gateway.http.streaming import StreamingBodies
 from gateway.http.viewer_metrics import ViewerFigures
 from gateway.http.wire import Timeouts
 from gateway.keys import Keys
-from gateway.leases.held import OnStoreError
+from gateway.lease_keeping import keeper_of, lease_store
 from gateway.leases.keeper import Keeper
-from gateway.leases.lease import LeaseStore
-from gateway.leases.memory import MemoryLeases
-from gateway.leases.redis import RedisLeases
-from gateway.library.by_name import named
 from gateway.library.catalogue import Library
-from gateway.library.check_agenda import CheckAgenda
-from gateway.library.check_records import CheckRecords
 from gateway.library.database import Database
 from gateway.library.editions import Editions
-from gateway.library.entries import FileEntry, Release
 from gateway.library.overview import Overview
+from gateway.library_checks import LibraryChecks
+from gateway.news_accounts import accounts_of, client_of, slots_of
 from gateway.page import checks, connections, leases, limits, replacements
 from gateway.page import library as library_page
 from gateway.page import queue as queue_page
 from gateway.page import streams as open_streams
 from gateway.page.api import Api
 from gateway.queue_doors import QueueDoor
+from gateway.queue_work import categories_of, changed, processor_of, removed, teller_of
 from gateway.reload import put_in_force, rules_of
 from gateway.settings import Settings
-from gateway.settings_parts import CategorySettings, ProviderSettings
 from gateway.signals import awaited
-from gateway.slots import ProviderSlots, SlotTimes, pool_of
+from gateway.slots import pool_of
 from gateway.streams.streams import Streams
-from gateway.usenet.client import Account, UsenetClient
 from gateway.usenet.rules import Sharing
-from gateway.usenet.workload import Workload
 from gateway.vod.figures import VodFigures
 from gateway.vod_doors import catalogue_doors, vod_of
-from gateway_queue.category import (
-    CategoryRules,
-    Duplicates,
-    Links,
-    OnMissing,
-    Storage,
-    Verify,
-    padded_folders,
-)
-from gateway_queue.category import rules_of as rules_of_category
-from gateway_queue.checks import HealthChecks
-from gateway_queue.download.downloads import Downloads
-from gateway_queue.download.landing import check_folders
-from gateway_queue.health import Examiner
-from gateway_queue.health_worker import HealthWorker
-from gateway_queue.importer import Importer
-from gateway_queue.item import Item, State
-from gateway_queue.listeners import Arr, Rclone
-from gateway_queue.met_holes import MetHoles
-from gateway_queue.processor import Processor
-from gateway_queue.replacing.arr import ArrOverHttp
-from gateway_queue.replacing.asking import ArrReplacements
-from gateway_queue.replacing.store import ReplacementStore
-from gateway_queue.replacing.worker import ReplacementWorker
+from gateway_queue.category import padded_folders
 from gateway_queue.showing import Showing
 from gateway_queue.store import JobStore
-from gateway_queue.telling import Ended, Listener, Teller
-from gateway_queue.unpacking.unpack import unpack
-from gateway_queue.verifier import Verifier
 
 log = logging.getLogger(__name__)
 
@@ -106,44 +71,27 @@ class Gateway:
             rules = rules_of(settings)
             database = Database(settings.database)
             stack.callback(database.close)
-            categories = {name: _rules(name, one) for name, one in settings.categories.items()}
+            categories = categories_of(settings)
             editions = Editions(
                 database,
                 padded_folders(categories.values()),
-                report=lambda *hole: self.holes.found(*hole),
-                changed=lambda file: self.teller.ended(_changed(file)),
+                report=lambda *hole: self.checks.holes.found(*hole),
+                changed=lambda file: self.teller.ended(changed(file)),
             )
             library = Library(database, editions)
             stack.callback(library.close)
             library.finish_removals()
-            self.leases = _lease_store(settings)
+            self.leases = lease_store(settings)
             stack.callback(self.leases.close)
-            self.keeper = Keeper(
-                self.leases,
-                ttl_s=settings.lease_ttl,
-                heartbeat_s=settings.lease_ttl / 4,
-                grace_s=settings.grace,
-                on_store_error=OnStoreError(settings.on_store_error),
-            )
+            self.keeper = keeper_of(settings, self.leases)
             # After all that hold leases: what is given back is closed by then.
             stack.callback(self.keeper.close)
-            accounts = [_account(name, one) for name, one in settings.providers.items()]
-            usenet = UsenetClient(
-                accounts,
-                rules.make(),
-                # Time enough within a read for a second provider to be asked, and a third.
-                stall_s=settings.read_timeout / 3,
-                connect_timeout_s=min(10.0, settings.read_timeout / 3),
-            )
+            accounts = accounts_of(settings)
+            usenet = client_of(settings, accounts, rules)
             after_usenet = stack.enter_context(ExitStack())
             stack.callback(usenet.close)
-            if settings.redis_url is not None:
-                slots = ProviderSlots(
-                    self.leases,
-                    usenet.pools.values(),
-                    times=SlotTimes(settings.lease_ttl),
-                    on_store_error=OnStoreError(settings.on_store_error),
-                )
+            slots = slots_of(settings, self.leases, usenet)
+            if slots is not None:
                 # Given back when their connections are closed.
                 after_usenet.callback(slots.close)
             self.sharing = Sharing(usenet, rules)
@@ -155,25 +103,11 @@ class Gateway:
                 connections=usenet.connections,
             )
             stack.callback(streams.close)
-            folders = {name: category.folder for name, category in categories.items()}
             store = JobStore(database)
-            verifier = Verifier(usenet.source, providers=len(settings.providers))
-            importer = Importer(streams.source, library, verifier, rules=categories)
-            self.teller = Teller(_listeners(settings))
+            self.teller = teller_of(settings)
             stack.callback(self.teller.stop)
-
-            def ended(item: Item) -> None:
-                folder = rules_of_category(categories, item.category).folder
-                is_there = item.state is State.COMPLETED
-                self.teller.ended(Ended(folder, item.name, completed=is_there))
-
-            self.processor = Processor(
-                store,
-                importer,
-                settings.max_concurrent_items,
-                downloads=_downloads(settings, streams, library, categories, usenet),
-                ended=ended,
-                connections=lambda: _shares_in_words(usenet),
+            self.processor = processor_of(
+                settings, store, categories, library, streams, usenet, self.teller.ended
             )
             stack.callback(self.processor.stop)
             # A worker that waits for a silent provider ends when the connections do.
@@ -189,35 +123,16 @@ class Gateway:
                 library,
                 streams,
                 self.jobs,
-                folders=folders,
+                folders={name: rules.folder for name, rules in categories.items()},
                 port=lambda: self.server.port,
             )
             self.vod = vod_of(settings, self.keeper, library, streams)
             providers = usenet.source.providers
-            records = CheckRecords(database, editions)
-            agenda = CheckAgenda(database)
-            outbox = ReplacementStore(database)
-            self.replacing = ReplacementWorker(outbox, _replacers(settings), brake=self._braked)
-            stack.callback(self.replacing.stop)
-            self.health = HealthWorker(
-                Examiner(usenet.source, providers=len(providers)),
-                library,
-                records,
-                agenda,
-                # Nobody to ask: it would be found out that nothing can be.
-                scheduled=settings.health_checks and bool(providers),
-                checked=lambda file_id: self.holes.checked(file_id),
-                on_confirmed=self.replacing.wake,
-            )
-            self.holes = MetHoles(library, records, self.health.check_soon)
-            stack.callback(self.holes.stop)
-            stack.callback(self.health.stop)
-            asked = HealthChecks(library, records, agenda, self.health)
-            replacing = ArrReplacements(outbox, self.replacing, partial(named, library))
+            self.checks = LibraryChecks(settings, database, library, editions, usenet.source, stack)
             api = Api(
                 [
-                    *checks.endpoints(asked, replacing),
-                    *replacements.endpoints(replacing),
+                    *checks.endpoints(self.checks.asked, self.checks.replacements),
+                    *replacements.endpoints(self.checks.replacements),
                     *connections.endpoints(providers),
                     *leases.endpoints(
                         self.leases, self.keeper, self.vod.viewings, self._caps, self.vod.end
@@ -225,7 +140,7 @@ class Gateway:
                     *library_page.endpoints(
                         library,
                         Overview(database),
-                        lambda release: self.teller.ended(_removed(release)),
+                        lambda release: self.teller.ended(removed(release)),
                     ),
                     *limits.endpoints(self.sharing, providers),
                     *queue_page.endpoints(Showing(self.jobs)),
@@ -243,7 +158,7 @@ class Gateway:
             self.streaming = StreamingBodies.beside(settings.responses, suspend_s=settings.suspend)
             lease_figures = LeaseFigures(self.leases, self.keeper, self._caps)
             viewer_figures = ViewerFigures(self.streaming, lambda: self.server.watchdog)
-            health_figures = HealthFigures(self.health.status)
+            health_figures = HealthFigures(self.checks.health.status)
             vod_figures = VodFigures(self.vod.tally.snapshot, lambda: self.vod.admission.waiting)
             metrics = make_metrics_app(
                 figures, lease_figures, viewer_figures, vod_figures, health_figures
@@ -282,9 +197,7 @@ class Gateway:
         self.teller.start()
         self.processor.start()
         self.queue.start()
-        self.health.start()
-        self.replacing.start()
-        self.holes.start()
+        self.checks.start()
         log.info("NZB Gateway listens on %s", self.url)
         log.info("`nzb-gateway config` says where the WebDAV password and the API key are kept")
         if self.settings.vod.profiles and not self.settings.vod.users:
@@ -313,11 +226,6 @@ class Gateway:
         self.streaming.drain()
         self.server.stop(self.settings.drain)
         self._parts.close()
-
-    def _braked(self) -> str:
-        """Return why what the checks have found is not to be believed; empty: it is."""
-        braked = self.health.braked()
-        return "" if braked is None else braked.reason
 
     def _caps(self) -> Mapping[str, int]:
         """Return the cap of every pool of leases that is known here."""
@@ -359,116 +267,6 @@ def serve(settings: Settings, read: Callable[[], Settings]) -> int:
     return 0
 
 
-def _account(name: str, provider: ProviderSettings) -> Account:
-    return Account(
-        name,
-        provider.host,
-        provider.effective_port,
-        _tls(name, provider) if provider.tls else None,
-        provider.username,
-        provider.password.get_secret_value() if provider.password else None,
-        provider.connections,
-        provider.priority,
-        provider.backup,
-    )
-
-
-def _rules(name: str, category: CategorySettings) -> CategoryRules:
-    return CategoryRules(
-        name,
-        category.dir,
-        Verify(category.verify),
-        Links(category.links),
-        Duplicates(category.duplicates),
-        tuple(pattern for pattern in category.blocklist if pattern != "none"),
-        category.media_required,
-        Storage(category.storage),
-        OnMissing(category.on_missing),
-    )
-
-
-def _removed(release: Release) -> Ended:
-    """Return what mounts are told of a release that has gone."""
-    return Ended(release.category, release.name, completed=True, removed=True)
-
-
-def _changed(file: FileEntry) -> Ended:
-    """Return what others are told when *file* has got other bytes."""
-    return Ended(file.release.category, file.release.name, completed=True, changed=file.id)
-
-
-def _downloads(
-    settings: Settings,
-    streams: Streams,
-    library: Library,
-    categories: Mapping[str, CategoryRules],
-    usenet: UsenetClient,
-) -> Downloads | None:
-    """Return what downloads, if any category wants that."""
-    if not any(rules.storage is Storage.DOWNLOAD for rules in categories.values()):
-        return None
-    check_folders(settings.incomplete, settings.complete)
-    return Downloads(
-        streams.source.without_keeping(),
-        library,
-        settings.incomplete,
-        settings.complete,
-        unpack,
-        rules=categories,
-        providers=len(settings.providers),
-        connections=usenet.connections,
-    )
-
-
-def _listeners(settings: Settings) -> list[Listener]:
-    """Return who is told that something has ended: first the mount that the others look into."""
-    rclone, found = settings.rclone, list[Listener]()
-    if rclone.url is not None:
-        password = rclone.password.get_secret_value() if rclone.password else None
-        found.append(Rclone(rclone.url, rclone.username, password))
-    found += [
-        Arr(name, one.kind, one.url, one.api_key.get_secret_value())
-        for name, one in settings.arr.items()
-    ]
-    return found
-
-
-def _replacers(settings: Settings) -> list[ArrOverHttp]:
-    """Return who is told what has failed for certain."""
-    return [
-        ArrOverHttp(name, one.kind, one.url, one.api_key.get_secret_value())
-        for name, one in settings.arr.items()
-        if one.replace and one.kind != "lidarr"
-    ]
-
-
-def _tls(name: str, provider: ProviderSettings) -> ssl.SSLContext:
-    context = ssl.create_default_context()
-    if not provider.tls_verify:
-        log.warning("%s: the certificate is not verified (TLS_VERIFY is false)", name)
-        context.check_hostname = False
-        context.verify_mode = ssl.CERT_NONE
-    elif not context.cert_store_stats()["x509_ca"]:
-        raise ConfigurationError(
-            "this machine has no certificates of authorities to verify a provider's by: "
-            "install ca-certificates"
-        )
-    return context
-
-
-def _lease_store(settings: Settings) -> LeaseStore:
-    if settings.redis_url is None:
-        return MemoryLeases(ttl_s=settings.lease_ttl)
-    try:
-        return RedisLeases.from_url(
-            settings.redis_url.get_secret_value(),
-            ttl_s=settings.lease_ttl,
-            recover_s=settings.lease_ttl / 2,
-        )
-    except ConfigurationError as exc:
-        raise ConfigurationError(f"GATEWAY_REDIS_URL: {exc}") from exc
-
-
 def _not_ready(settings: Settings, keeper: Keeper) -> list[str]:
     reasons = []
     if not settings.providers:
@@ -477,12 +275,3 @@ def _not_ready(settings: Settings, keeper: Keeper) -> list[str]:
         # Anyone may ask: the address of the server stands in the log.
         reasons.append("the lease store does not answer: see to the server of GATEWAY_REDIS_URL")
     return reasons
-
-
-def _shares_in_words(usenet: UsenetClient) -> str:
-    seen = [pool.permits.snapshot() for pool in usenet.pools.values()]
-    return (
-        f"TotalConnections={sum(permits.total for permits in seen)} "
-        f"MaxQueueConnections={sum(permits.cap[Workload.QUEUE] for permits in seen)} "
-        f"GuaranteedToStreams={sum(permits.guarantee[Workload.STREAM] for permits in seen)}"
-    )

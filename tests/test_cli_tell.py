@@ -133,7 +133,7 @@ def test_what_has_failed_for_certain_is_told_by_itself_and_shown(
     assert code == 0
     assert re.search("'movies' was told: ", out[0])
     assert len(radarr.blocklist) == 1
-    assert running.replacing.stop(20)
+    assert running.checks.replacing.stop(20)
 
 
 def test_an_arr_that_does_not_answer_is_said_to_be_told_later(
