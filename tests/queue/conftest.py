@@ -24,6 +24,7 @@ from gateway.library.database import Database
 from gateway.library.entries import NewFile, NewPosted, NewRelease, Release
 from gateway.nzb.extents import PartTable, Run
 from gateway.streams.streams import Streams
+from gateway.usenet import reactor
 from gateway.usenet.client import Account, UsenetClient
 from gateway_queue.category import CategoryRules
 from gateway_queue.health import Examiner
@@ -123,7 +124,7 @@ def server(providers: list[NewsServer]) -> NewsServer:
 @pytest.fixture
 def stall_s() -> float:
     """How long a provider may say nothing. To be overridden by a parameter."""
-    return 1.0
+    return 10.0
 
 
 @pytest.fixture
@@ -133,7 +134,11 @@ def patience_s(stall_s: float) -> float:
 
 
 @pytest.fixture
-def usenet(providers: list[NewsServer], stall_s: float) -> Iterator[UsenetClient]:
+def usenet(
+    providers: list[NewsServer], stall_s: float, monkeypatch: pytest.MonkeyPatch
+) -> Iterator[UsenetClient]:
+    # A provider is found silent when it is looked at next.
+    monkeypatch.setattr(reactor, "TICK_S", min(reactor.TICK_S, stall_s / 10))
     accounts = [
         Account(f"provider-{number}", server.host, server.port)
         for number, server in enumerate(providers, start=1)

@@ -339,6 +339,7 @@ def test_an_nzb_that_cannot_be_read_is_taken_and_fails_in_the_history(
     assert item.failure.startswith(words)
 
 
+@pytest.mark.parametrize("stall_s", [0.5])
 @pytest.mark.parametrize(
     ("commands", "words"),
     [

@@ -20,6 +20,7 @@ from gateway.errors import (
     ProviderError,
 )
 from gateway.nzb.extents import Part
+from gateway.usenet import reactor
 from gateway.usenet.articles import ArticleSource, Body, Verdict
 from gateway.usenet.client import Account, UsenetClient
 from gateway.usenet.workload import Reservation, Workload, scope
@@ -269,8 +270,14 @@ def test_a_time_out_says_whether_a_permit_or_an_answer_was_missing(
 
 
 def test_a_provider_that_falls_silent_is_left_after_the_stall_time(
-    server: NewsServer, spare: NewsServer, make_client: MakeClient, to: To, post: Post
+    server: NewsServer,
+    spare: NewsServer,
+    make_client: MakeClient,
+    to: To,
+    post: Post,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
+    monkeypatch.setattr(reactor, "TICK_S", 0.05)
     server.add(post)
     spare.add(post)
     server.fail(Fault.STALL, after=3_000)

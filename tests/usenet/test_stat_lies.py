@@ -10,6 +10,7 @@ from gateway.demo import Fault, NewsServer, Post, make_post
 from gateway.errors import ArticleMissing
 from gateway.nzb.extents import Part
 from gateway.usenet import claims as module
+from gateway.usenet import reactor
 from gateway.usenet.articles import ArticleSource, Verdict
 from gateway.usenet.claims import Claims
 from gateway.usenet.client import Account, UsenetClient
@@ -115,8 +116,13 @@ def test_another_provider_that_is_believed_is_asked_before_anything_is_fetched(
 
 
 def test_a_liar_that_does_not_answer_any_more_leaves_things_unknown(
-    server: NewsServer, make_client: MakeClient, to: To, post: Post
+    server: NewsServer,
+    make_client: MakeClient,
+    to: To,
+    post: Post,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
+    monkeypatch.setattr(reactor, "TICK_S", 0.05)
     server.add(post)
     first, *rest = parts_of(post)
     server.fail(Fault.STAT_LIES, first.message_ids[0])

@@ -138,8 +138,11 @@ def test_articles_in_each_others_places_cost_nobody_else_theirs(
     fetching.fetch()
 
     assert fetching.transfer.damaged == {(0, 5), (0, 20)}
-    hole = bytes(7_000)
-    assert fetching.data() == film[:35_000] + hole + film[42_000:140_000] + hole + film[147_000:]
+    # What lies in the two places that count as damaged depends on what came first.
+    data = fetching.data()
+    for begins, ends in [(0, 35_000), (42_000, 140_000), (147_000, len(film))]:
+        assert data[begins:ends] == film[begins:ends]
+    assert len(data) == len(film)
 
 
 @pytest.mark.parametrize("providers", [2], indirect=True)
