@@ -22,8 +22,8 @@ from gateway.demo import Fault, NewsServer, Post, Shape, make_posts
 
 KILLS = int(os.environ.get("DOWNLOAD_KILLS", "10"))
 CONNECTIONS = 8
-# What may be on its way at once: see `gateway_queue.download.transfer`.
-WINDOW = 2 * CONNECTIONS
+# What may be on its way, or come and not yet be written: see `gateway_queue.download.transfer`.
+WINDOW = 3 * CONNECTIONS
 
 
 def settings_of(server: NewsServer) -> dict[str, str]:

@@ -73,6 +73,7 @@ class Job:
         self._unpack = unpack
         self._whom = "the provider" if providers == 1 else f"all {providers} providers"
         self._reserve = reserve
+        self._connections = connections
         self._post = folder / "post"
         self.unpacked = folder / UNPACKED
         with translated(folder):
@@ -135,7 +136,8 @@ class Job:
         if "downloaded" in self.journal.reached:
             return
         openings = self._posted.openings()
-        self._transfer.fetch(openings, ticket)
+        ahead = self._posted.ahead(self._connections() - len(openings))
+        self._transfer.fetch([*openings, *ahead], ticket)
         if openings and not any(self.journal.posted(one.number).spans for one in openings):
             if self._transfer.damaged:
                 raise ArticleDamaged(

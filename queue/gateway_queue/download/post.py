@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from itertools import islice
 
 from gateway.errors import ImportFailed, InvalidNzb
 from gateway.nzb import par2
@@ -75,6 +76,23 @@ class PostFiles:
             Wanted(number, 0)
             for number, file in enumerate(self.listed)
             if file.segments and not _VOLUME.search(subject_name(file.subject))
+        ]
+
+    def ahead(self, count: int) -> list[Wanted]:
+        """Return the *count* parts that are wanted next, as far as subjects tell; fewer at the end.
+
+        For connections that would rest while a few first articles come.
+        """
+        return [
+            *islice(
+                (
+                    Wanted(number, at)
+                    for number, file in enumerate(self.listed)
+                    if kind_of([subject_name(file.subject)]) is not Kind.PAR2
+                    for at in range(1, len(file.segments))
+                ),
+                max(0, count),
+            )
         ]
 
     def parts(self, number: int) -> Iterator[Wanted]:

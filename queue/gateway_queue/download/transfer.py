@@ -16,6 +16,7 @@ import time
 import zlib
 from collections import deque
 from collections.abc import Callable, Iterable
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
 from typing import NamedTuple
@@ -56,6 +57,11 @@ class Wanted(NamedTuple):
 
     number: int
     segment: int
+
+
+def _most(connections: int) -> int:
+    """Return how many articles at most are asked for at a time."""
+    return max(2 * connections, connections + _WRITTEN)
 
 
 @dataclass(slots=True)
@@ -122,34 +128,41 @@ class Transfer:
     def _run(self, waiting: deque[Asked], under_way: _UnderWay, checkpoints: Checkpoints) -> None:
         silent = 0  # articles in a row that nobody answered for
         while waiting or under_way:
-            connections = self._connections()
-            most = max(2 * connections, connections + _WRITTEN)
-            while waiting and under_way.has_room(waiting[0], connections):
-                self._ask(waiting.popleft(), under_way)
-            asked, fetch = under_way.next()
-            try:
-                waiting.extend(self._take(asked, fetch.result(0), checkpoints))
-                silent = 0
-            except ArticleMissing:
-                self._journal.lacks(asked.wanted.number, self._part(asked.wanted))
-                self._meter.lack(asked.weight)
-                silent = 0
-            except ArticleDamaged as exc:
-                silent = 0
-                if isinstance(exc, Unfit) and not asked.exactly:
-                    asked.exactly = True
-                    waiting.append(asked)
-                    continue
-                self.damaged.add((asked.wanted.number, self._part(asked.wanted)))
-                self._meter.lack(asked.weight)
-            except StorageError:
-                raise
-            except GatewayError as exc:
-                silent += 1
-                asked.tries += 1
-                if not exc.retryable or asked.tries >= _TRIES or silent > most:
+            self._top_up(waiting, under_way)
+            come = under_way.next()
+            # Before any of these is written: connections of one speed fall idle at one time.
+            self._top_up(waiting, under_way, len(come))
+            for asked, fetch in come:
+                try:
+                    waiting.extend(self._take(asked, fetch.result(0), checkpoints))
+                    silent = 0
+                except ArticleMissing:
+                    self._journal.lacks(asked.wanted.number, self._part(asked.wanted))
+                    self._meter.lack(asked.weight)
+                    silent = 0
+                except ArticleDamaged as exc:
+                    silent = 0
+                    if isinstance(exc, Unfit) and not asked.exactly:
+                        asked.exactly = True
+                        waiting.append(asked)
+                        continue
+                    self.damaged.add((asked.wanted.number, self._part(asked.wanted)))
+                    self._meter.lack(asked.weight)
+                except StorageError:
                     raise
-                waiting.append(asked)
+                except GatewayError as exc:
+                    silent += 1
+                    asked.tries += 1
+                    most = _most(self._connections())
+                    if not exc.retryable or asked.tries >= _TRIES or silent > most:
+                        raise
+                    waiting.append(asked)
+
+    def _top_up(self, waiting: deque[Asked], under_way: _UnderWay, come: int = 0) -> None:
+        """Ask for as many as there is room for beside *come* that are still to be written."""
+        connections = self._connections()
+        while waiting and under_way.has_room(waiting[0], connections, come):
+            self._ask(waiting.popleft(), under_way)
 
     def _ask(self, asked: Asked, under_way: _UnderWay) -> None:
         number = asked.wanted.number
@@ -234,12 +247,12 @@ class _UnderWay:
     def __len__(self) -> int:
         return len(self._asked)
 
-    def has_room(self, asked: Asked, connections: int) -> bool:
-        """Say whether *asked* may be asked for beside the others."""
+    def has_room(self, asked: Asked, connections: int, come: int) -> bool:
+        """Say whether *asked* may be asked for beside the others, and *come* that have come."""
         count = len(self)
-        if count < connections + _WRITTEN:
+        if count < connections + (0 if come else _WRITTEN):
             return True
-        return count < 2 * connections and self._bytes + asked.weight <= _AHEAD
+        return count + come < 2 * connections and self._bytes + asked.weight <= _AHEAD
 
     def add(self, asked: Asked, fetch: Pending) -> None:
         self._number += 1
@@ -247,19 +260,25 @@ class _UnderWay:
         self._bytes += asked.weight
         fetch.add_done_callback(partial(self._report, self._number))
 
-    def next(self) -> tuple[Asked, Pending]:
-        """Return the next article whose fetch is done. Raises ConnectionLost, LetGo."""
+    def next(self) -> list[tuple[Asked, Pending]]:
+        """Return all articles whose fetch is done, once one is. Raises ConnectionLost, LetGo."""
         try:
             number = self._ended.get(timeout=self._patience_s)
         except queue.Empty:
             raise ConnectionLost(
                 f"no answer within {self._patience_s:g} s: {len(self)} articles are waited for"
             ) from None
-        if number is None:
-            raise LetGo
-        asked, fetch = self._asked.pop(number)
-        self._bytes -= asked.weight
-        return asked, fetch
+        come = []
+        with suppress(queue.Empty):
+            while number is not None:
+                asked, fetch = self._asked.pop(number)
+                self._bytes -= asked.weight
+                come.append((asked, fetch))
+                number = self._ended.get_nowait()
+            if not come:
+                raise LetGo
+            self.stop()  # once these are written
+        return come
 
     def stop(self) -> None:
         """Have `next` raise LetGo. From any thread."""
