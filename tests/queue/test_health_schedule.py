@@ -514,14 +514,19 @@ def test_an_hour_after_the_brake_one_file_is_tried_before_the_others(
     server.fail(Fault.MISSING)
     rest(worker)
 
-    def failed(times: int) -> Callable[[], bool]:
-        return lambda: len([line for line in said if "[Health] FAILED" in line]) == times
+    def failed() -> int:
+        return len([line for line in said if "[Health] FAILED" in line])
 
-    wait_until(failed(5))
-    for hours in range(1, 6):
+    def at_least(times: int) -> Callable[[], bool]:
+        return lambda: failed() >= times
+
+    wait_until(at_least(5))
+    assert failed() == 5
+    for wanted in range(6, 11):
         clock.now += HOUR
         rest(worker)
-        wait_until(failed(5 + hours))
+        wait_until(at_least(wanted))
+        assert failed() == wanted
         assert worker.braked() is not None
     assert not any(one.confirmed_at for one in everything())
     server.heal()

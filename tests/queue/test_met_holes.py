@@ -202,7 +202,7 @@ def test_what_a_reader_meets_while_the_file_is_checked_is_not_wiped_out_by_that_
     assert "HEALTHY" in told[1], "it was not checked again"
 
 
-@pytest.mark.parametrize("scheduled", [False])
+@pytest.mark.parametrize(("scheduled", "stall_s"), [(False, 30.0)])
 def test_a_file_with_a_hole_is_checked_before_the_others_and_by_itself(
     publish: Publish,
     server: NewsServer,
