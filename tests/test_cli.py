@@ -24,23 +24,7 @@ from gateway.settings import load
 NZB = make_post("film.mkv", bytes(5000)).nzb
 
 
-@pytest.fixture(autouse=True)
-def _alone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Keep the developer's own settings out, and their data folder."""
-    for name in os.environ:
-        if name.upper().startswith("GATEWAY_"):
-            monkeypatch.delenv(name)
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.setenv("GATEWAY_DATA_DIR", str(tmp_path / "data"))
-
-
-@pytest.fixture
-def gateway(monkeypatch: pytest.MonkeyPatch) -> Iterator[Gateway]:
-    """A gateway without a provider, where the settings of the commands say."""
-    monkeypatch.setenv("GATEWAY_PORT", "0")
-    with Gateway(load()) as running:
-        monkeypatch.setenv("GATEWAY_PORT", str(running.server.port))
-        yield running
+pytestmark = pytest.mark.usefixtures("own_settings")
 
 
 @pytest.fixture
@@ -223,8 +207,12 @@ def test_what_config_lists_is_itself_a_settings_file(
 
 @pytest.mark.parametrize("command", ["serve", "demo", "queue", "config"])
 def test_wrong_settings_end_every_command_with_a_line_for_each_and_code_2(
-    command: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    command: str,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
+    monkeypatch.delenv("GATEWAY_PORT")
     write(tmp_path, "settings.env", b"GATEWAY_PORT=x\nGATEWAY_DRAIN=y\n")
     code, out, err = run(capsys, command)
     assert (code, out, len(err)) == (2, [], 2)

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import io
-import os
 import re
 import socket
 import time
 import urllib.request
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -17,7 +17,6 @@ import pytest
 from gateway.api_client import ApiClient
 from gateway.app import Gateway
 from gateway.check_command import check
-from gateway.cli import main
 from gateway.demo import Fault, NewsServer, Post, make_bulk_post
 from gateway.library.catalogue import Library
 from gateway.library.check_agenda import Braked, CheckAgenda
@@ -30,14 +29,7 @@ FILM = make_bulk_post("film.mkv", 250 * 1000, part_size=1000)
 SERIES = make_bulk_post("episode.mkv", 20 * 1000, part_size=1000, seed=1)
 
 
-@pytest.fixture(autouse=True)
-def _alone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Keep the developer's own settings out, and their data folder."""
-    for name in os.environ:
-        if name.upper().startswith("GATEWAY_"):
-            monkeypatch.delenv(name)
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.setenv("GATEWAY_DATA_DIR", str(tmp_path / "data"))
+pytestmark = pytest.mark.usefixtures("own_settings")
 
 
 @pytest.fixture
@@ -89,20 +81,14 @@ def publish(database: Database, library: Library, category: str, name: str, post
         library.publish(tx, release)
 
 
-@pytest.fixture
-def run(capsys: pytest.CaptureFixture[str]) -> Callable[..., tuple[int, list[str], list[str]]]:
-    """Run the command; return its exit code and the lines of its output and of its complaints."""
-
-    def run(*arguments: str) -> tuple[int, list[str], list[str]]:
-        code = main(["check", *arguments])
-        told = capsys.readouterr()
-        return code, told.out.splitlines(), told.err.splitlines()
-
-    return run
-
-
 Run_ = Callable[..., tuple[int, list[str], list[str]]]
 Start = Callable[[], Gateway]
+
+
+@pytest.fixture
+def run(command: Run_) -> Run_:
+    """Run one of its commands; return its exit code, and the lines that it printed."""
+    return partial(command, "check")
 
 
 def test_a_healthy_library_is_shown_file_by_file_with_code_0(gateway: Start, run: Run_) -> None:

@@ -4,17 +4,14 @@ from __future__ import annotations
 
 import io
 import json
-import os
-from collections.abc import Callable, Iterator
-from pathlib import Path
+from collections.abc import Callable
+from functools import partial
 
 import pytest
 
 from gateway.app import Gateway
-from gateway.cli import main
 from gateway.leases.lease import Pool, State
 from gateway.leases_command import show
-from gateway.settings import load
 
 ONE = Pool("profile:1", 3)
 ALL = Pool("global", 0)
@@ -22,34 +19,13 @@ ALL = Pool("global", 0)
 Run = Callable[..., tuple[int, list[str], list[str]]]
 
 
-@pytest.fixture(autouse=True)
-def _alone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Keep the developer's own settings out, and their data folder."""
-    for name in os.environ:
-        if name.upper().startswith("GATEWAY_"):
-            monkeypatch.delenv(name)
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.setenv("GATEWAY_DATA_DIR", str(tmp_path / "data"))
-    monkeypatch.setenv("GATEWAY_PORT", "0")
+pytestmark = pytest.mark.usefixtures("own_settings")
 
 
 @pytest.fixture
-def gateway(monkeypatch: pytest.MonkeyPatch) -> Iterator[Gateway]:
-    with Gateway(load()) as gateway:
-        monkeypatch.setenv("GATEWAY_PORT", str(gateway.server.port))
-        yield gateway
-
-
-@pytest.fixture
-def run(capsys: pytest.CaptureFixture[str]) -> Run:
-    """Run the command; return its exit code and the lines of its output and of its complaints."""
-
-    def run(*arguments: str) -> tuple[int, list[str], list[str]]:
-        code = main(["leases", *arguments])
-        told = capsys.readouterr()
-        return code, told.out.splitlines(), told.err.splitlines()
-
-    return run
+def run(command: Run) -> Run:
+    """Run one of its commands; return its exit code, and the lines that it printed."""
+    return partial(command, "leases")
 
 
 def test_pools_and_sessions_are_shown_as_tables(gateway: Gateway, run: Run) -> None:

@@ -6,12 +6,12 @@ import gzip
 import http.client
 import io
 import json
-import os
 import random
 import re
 import sqlite3
 from base64 import b64encode
 from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 from threading import Event
 
@@ -35,22 +35,7 @@ Run_ = Callable[..., tuple[int, list[str], list[str]]]
 Publish = Callable[..., Release]
 
 
-@pytest.fixture(autouse=True)
-def _alone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Keep the developer's own settings out, and their data folder."""
-    for name in os.environ:
-        if name.upper().startswith("GATEWAY_"):
-            monkeypatch.delenv(name)
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.setenv("GATEWAY_DATA_DIR", str(tmp_path / "data"))
-    monkeypatch.setenv("GATEWAY_PORT", "0")
-
-
-@pytest.fixture
-def gateway(monkeypatch: pytest.MonkeyPatch) -> Iterator[Gateway]:
-    with Gateway(load()) as gateway:
-        monkeypatch.setenv("GATEWAY_PORT", str(gateway.server.port))
-        yield gateway
+pytestmark = pytest.mark.usefixtures("own_settings")
 
 
 @pytest.fixture
@@ -97,15 +82,9 @@ def publish(library: tuple[Database, Library]) -> Publish:
 
 
 @pytest.fixture
-def run(capsys: pytest.CaptureFixture[str]) -> Run_:
-    """Run the command; return its exit code and the lines of its output and of its complaints."""
-
-    def run(*arguments: str) -> tuple[int, list[str], list[str]]:
-        code = main(["library", *arguments])
-        told = capsys.readouterr()
-        return code, told.out.splitlines(), told.err.splitlines()
-
-    return run
+def run(command: Run_) -> Run_:
+    """Run one of its commands; return its exit code, and the lines that it printed."""
+    return partial(command, "library")
 
 
 # list ------------------------------------------------------------------------------------------

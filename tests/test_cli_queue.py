@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import random
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -13,7 +12,6 @@ import pytest
 
 from gateway.api_client import ApiClient
 from gateway.app import Gateway
-from gateway.cli import main
 from gateway.demo import NewsServer, Shape, make_posts
 from gateway.settings import load
 
@@ -25,37 +23,21 @@ Run = Callable[..., tuple[int, list[str], list[str]]]
 
 
 @pytest.fixture(autouse=True)
-def _alone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Keep the developer's own settings out, and their data folder."""
-    for name in os.environ:
-        if name.upper().startswith("GATEWAY_"):
-            monkeypatch.delenv(name)
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.setenv("GATEWAY_DATA_DIR", str(tmp_path / "data"))
-    monkeypatch.setenv("GATEWAY_PORT", "0")
+def _nzbs(own_settings: None, tmp_path: Path) -> None:
     (tmp_path / "film.nzb").write_bytes(POST.nzb)
     (tmp_path / "other.nzb").write_bytes(POST.nzb)
 
 
 @pytest.fixture
-def gateway(monkeypatch: pytest.MonkeyPatch) -> Iterator[Gateway]:
-    """Run a gateway whose queue rests."""
-    with Gateway(load()) as gateway:
-        gateway.jobs.pause_all()
-        monkeypatch.setenv("GATEWAY_PORT", str(gateway.server.port))
-        yield gateway
+def gateway(gateway: Gateway) -> Gateway:
+    """A gateway whose queue rests."""
+    gateway.jobs.pause_all()
+    return gateway
 
 
 @pytest.fixture
-def run(capsys: pytest.CaptureFixture[str]) -> Run:
-    """Run the command; return its exit code and the lines of its output and of its complaints."""
-
-    def run(*arguments: str) -> tuple[int, list[str], list[str]]:
-        code = main(list(arguments))
-        told = capsys.readouterr()
-        return code, told.out.splitlines(), told.err.splitlines()
-
-    return run
+def run(command: Run) -> Run:
+    return command
 
 
 def test_the_queue_is_a_table_that_says_why_a_job_waits(gateway: Gateway, run: Run) -> None:

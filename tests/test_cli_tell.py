@@ -2,18 +2,16 @@
 
 from __future__ import annotations
 
-import os
 import re
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
-from pathlib import Path
+from functools import partial
 
 import pytest
 import sqlalchemy as sa
 from fake_arr import KEY, FakeArr, Fault, serving
 
 from gateway.app import Gateway
-from gateway.cli import main
 from gateway.demo import NewsServer, make_bulk_post
 from gateway.library.catalogue import Library
 from gateway.library.database import Database
@@ -27,14 +25,7 @@ Start = Callable[..., Gateway]
 Run_ = Callable[..., tuple[int, list[str], list[str]]]
 
 
-@pytest.fixture(autouse=True)
-def _alone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Keep the developer's own settings out, and their data folder."""
-    for name in os.environ:
-        if name.upper().startswith("GATEWAY_"):
-            monkeypatch.delenv(name)
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.setenv("GATEWAY_DATA_DIR", str(tmp_path / "data"))
+pytestmark = pytest.mark.usefixtures("own_settings")
 
 
 @pytest.fixture
@@ -90,15 +81,9 @@ def gateway(monkeypatch: pytest.MonkeyPatch) -> Iterator[Start]:
 
 
 @pytest.fixture
-def run(capsys: pytest.CaptureFixture[str]) -> Run_:
-    """Run the command; return its exit code and the lines of its output and of its complaints."""
-
-    def run(*arguments: str) -> tuple[int, list[str], list[str]]:
-        code = main(["check", *arguments])
-        told = capsys.readouterr()
-        return code, told.out.splitlines(), told.err.splitlines()
-
-    return run
+def run(command: Run_) -> Run_:
+    """Run one of its commands; return its exit code, and the lines that it printed."""
+    return partial(command, "check")
 
 
 TOLD = (

@@ -101,12 +101,6 @@ class Library:
         with self._database.read() as own:
             return is_taken(own, category, name)
 
-    def remove(self, release: Release) -> bool:
-        """Remove *release* and all its files; False if it was gone already."""
-        with self._database.begin() as tx:
-            gone = tx.execute(sa.delete(releases).where(releases.c.id == release.id))
-            return gone.rowcount > 0
-
     def remove_files(self, release: Release, path: str = "") -> Removed:
         """Remove the file or folder at *path* of *release*, or all of it; say what is gone.
 

@@ -88,6 +88,6 @@ def test_the_history_goes_with_its_file(
 ) -> None:
     release = publish()
     check(release, HEALTHY, 1.0)
-    library.remove(release)
+    library.remove_files(release)
     with database.read() as tx:
         assert tx.scalar(sa.select(sa.func.count()).select_from(check_history)) == 0

@@ -14,7 +14,15 @@ from gateway.errors import NotInLibrary, StorageError
 from gateway.library import schema
 from gateway.library.catalogue import Library
 from gateway.library.database import Database
-from gateway.library.entries import FileEntry, Folder, NewFile, NewPosted, NewRelease, Release
+from gateway.library.entries import (
+    FileEntry,
+    Folder,
+    NewFile,
+    NewPosted,
+    NewRelease,
+    Release,
+    Removed,
+)
 from gateway.nzb.archive import Cipher, Stretch
 from gateway.nzb.extents import PartTable, Run
 from gateway.nzb.names import safe_name
@@ -61,7 +69,7 @@ def test_every_file_has_a_number_of_its_own_that_is_never_used_again(
     numbered = dict(library.numbered_files())
     assert [entry.name for entry in numbered.values()] == ["a.mkv", "b.mkv"]
     assert all(library.file_by_number(number) == entry for number, entry in numbered.items())
-    library.remove(first)
+    library.remove_files(first)
     publish("c.mkv", name="Second")
     ((number, entry),) = library.numbered_files()
     assert entry.path == "c.mkv"
@@ -235,7 +243,7 @@ def test_the_same_release_published_again_has_other_ids_and_etags(
     library: Library, publish: Publish
 ) -> None:
     first = library.entries(publish()).files[0]
-    library.remove(first.release)
+    library.remove_files(first.release)
     second = library.entries(publish()).files[0]
     assert second.release.name == first.release.name
     assert second.id != first.id
@@ -252,8 +260,8 @@ def test_removing_a_release_removes_all_of_it_once(
         job = {"nzo_id": "one", "state": "completed", "release_id": gone.id, "size": 0}
         more = {"name": "", "filename": "", "category": "", "priority": 0, "position": 0}
         tx.execute(sa.insert(schema.jobs), {**job, **more, "added": 0.0, "parts_total": 0})
-    assert library.remove(gone)
-    assert not library.remove(gone)
+    assert library.remove_files(gone) == Removed(2, 50)
+    assert library.remove_files(gone) == Removed(0, 0)
     assert rows(database) == [1, 1, 1]
     assert list(library.releases("movies")) == [kept]
     assert library.file_by_id(file.id) is None
@@ -432,7 +440,7 @@ def test_a_post_never_gets_the_articles_of_one_that_was_removed(
     first = library.file("movies", "Film", "first.bin")
     assert first is not None
     held = plain(library, first)  # keeps its table in memory, known by the id of its row
-    library.remove(old)
+    library.remove_files(old)
     new = publish("other.mkv")
     layout = plain(library, library.entries(new).files[0])
     assert held.locate(0).extent.part.message_ids == ("0.0@x",)

@@ -85,7 +85,7 @@ def test_nothing_is_written_of_a_file_that_is_gone(
 ) -> None:
     release = publish()
     known = only(records, release)
-    library.remove(release)
+    library.remove_files(release)
     assert records.record(known, HEALTHY, 1.0) is None
     assert records.of_file(known.file.id) is None
     assert agenda.least_recent(9e9) is None

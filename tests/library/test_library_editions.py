@@ -273,7 +273,7 @@ def test_two_programs_on_one_library_do_not_fill_what_the_other_may_have_given(
 def test_of_a_removed_file_nothing_is_filled(house: House) -> None:
     file = house.publish()
     holes = house.holes(file)
-    house.library.remove(file.release)
+    house.library.remove_files(file.release)
     assert holes.meet([(0, 7)], LAYOUT) is False
     with pytest.raises(NotInLibrary):
         house.holes(replace(file, etag="another"))
@@ -317,7 +317,7 @@ def test_a_film_is_forgotten_with_its_release(house: House, database: Database) 
     file = house.publish()
     house.check(file, 7)
     assert isinstance(house.holes(house.again(file)), Edition)
-    house.library.remove(file.release)
+    house.library.remove_files(file.release)
     with database.read() as tx:
         assert tx.exec_driver_sql("SELECT count(*) FROM editions").scalar_one() == 0
 

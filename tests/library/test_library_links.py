@@ -137,7 +137,7 @@ def test_history_takes_the_folder_and_leaves_the_release(
 def test_a_release_takes_its_links_with_it(
     links: Links, linked: Linked, library: Library, database: Database
 ) -> None:
-    library.remove(linked("film.mkv", "Subs/a.srt"))
+    library.remove_files(linked("film.mkv", "Subs/a.srt"))
     with database.read() as tx:
         assert tx.scalar(sa.select(sa.func.count()).select_from(rows)) == 0
     linked("film.mkv")

@@ -255,7 +255,7 @@ def test_a_file_removed_meanwhile_is_no_trouble(
 ) -> None:
     films(server, publish, 2)
     files = [health("Film 0").file, health("Film 1").file]
-    library.remove(files[0].release)
+    library.remove_files(files[0].release)
     worker = start_worker()
     request = worker.check([file.id for file in files])
     wait_until(lambda: all(one.is_finished for one in worker.status().requests))

@@ -136,5 +136,5 @@ def test_a_link_goes_with_its_release(imports: Imports, names: Callable[[str], l
     release = imports.library.release("old", "A.Film")
     assert release is not None
     assert names(ROOT) == ["movies", "old", "tv"]
-    imports.library.remove(release)
+    imports.library.remove_files(release)
     assert names(ROOT) == ["movies", "tv"]

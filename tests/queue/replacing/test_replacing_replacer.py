@@ -184,7 +184,7 @@ def test_a_release_that_was_removed_in_between_is_forgotten_unless_something_was
     attempt(first, releases[0])
     attempt(second, releases[1])
     for release in releases:
-        library.remove(release)
+        library.remove_files(release)
     sonarr.fault = lambda _: None
     clock.now += HOUR_S
     attempt(replacer(sonarr), releases[0])

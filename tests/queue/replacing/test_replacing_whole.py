@@ -161,7 +161,7 @@ def test_what_a_release_was_sent_for_counts_for_the_limits_though_it_is_removed(
         release = fail(f"Film {number}", f"nzo{number}")
         attempt(replacer(radarr), release)
         if removed:
-            library.remove(release)
+            library.remove_files(release)
     radarr.grab("nzo3", 3)
     waits = attempt(replacer(radarr), fail("Film 3", "nzo3"))
     assert (waits.step, waits.note[:25]) == (Step.WAITING, "3 replacements of it have")
