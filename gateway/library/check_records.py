@@ -11,6 +11,7 @@ from dataclasses import replace
 import sqlalchemy as sa
 from sqlalchemy.engine import Connection
 
+from gateway.library.batches import batches
 from gateway.library.check_history import Checked, note
 from gateway.library.check_history import of_file as history_of_file
 from gateway.library.check_rows import health_of, known, write
@@ -19,8 +20,6 @@ from gateway.library.database import Database
 from gateway.library.editions import Editions
 from gateway.library.health import FileHealth, Findings, Hole, parts_of
 from gateway.library.schema import checks, files, releases
-
-_AT_ONCE = 500  # ids in one statement: SQLite takes some 30,000, older ones 999
 
 _of_file = known.where(checks.c.file_id == sa.bindparam("file"))
 
@@ -49,10 +48,10 @@ class CheckRecords:
         found: list[FileHealth] = []
         query = known.order_by(files.c.release_id, files.c.folder, files.c.name)
         asked = sorted(release_ids)
-        for start in range(0, len(asked), _AT_ONCE):
-            some = files.c.release_id.in_(asked[start : start + _AT_ONCE])
+        for some in batches(asked):
+            of_some = files.c.release_id.in_(some)
             with self._database.read() as tx:
-                found += [health_of(row) for row in tx.execute(query.where(some))]
+                found += [health_of(row) for row in tx.execute(query.where(of_some))]
         return found
 
     def page(self, *, after: int, limit: int) -> list[int]:

@@ -12,6 +12,7 @@ from typing import Any
 import sqlalchemy as sa
 from sqlalchemy.engine import Connection, Row
 
+from gateway.library.batches import batches
 from gateway.library.check_records import CheckRecords
 from gateway.library.database import Database
 from gateway.library.health import Health
@@ -37,7 +38,6 @@ from gateway.library.summaries import (
     Wanted,
 )
 
-_AT_ONCE = 500  # ids in one statement: SQLite takes some 30,000, older ones 999
 # The worst of its files is what a release is; never checked is worse than healthy.
 _RANKS = (Health.HEALTHY, Health.UNKNOWN, Health.DEGRADED, Health.FAILED)
 
@@ -190,8 +190,7 @@ def _summaries(
     left: dict[int, int] = {}
     gone: dict[int, float | None] = {}
     of_files: dict[int, list[FileKey]] = {}
-    for start in range(0, len(ids), _AT_ONCE):
-        some = ids[start : start + _AT_ONCE]
+    for some in batches(ids):
         sums |= {row.release_id: row for row in tx.execute(_sums(some))}
         left |= {row[0]: row[1] for row in tx.execute(_links_left(some))}
         gone |= {row[0]: row[1] for row in tx.execute(_links_gone(some))}

@@ -8,13 +8,12 @@ from typing import Any
 import sqlalchemy as sa
 from sqlalchemy.engine import Connection
 
+from gateway.library.batches import batches
 from gateway.library.database import Database
 from gateway.library.health import Health
 from gateway.library.replacement import Replacement, Step
 from gateway.library.schema import checks, files, release_jobs, replacements
 from gateway_queue.replacing.limits import Sent
-
-_AT_ONCE = 500  # ids in one statement: SQLite takes some 30,000, older ones 999
 
 COLUMNS = tuple(
     replacements.c[name]
@@ -56,10 +55,10 @@ class Known:
         """Return the latest replacement of each of these releases that has one."""
         found: dict[int, Replacement] = {}
         asked = sorted(release_ids)
-        for start in range(0, len(asked), _AT_ONCE):
+        for some in batches(asked):
             query = (
                 sa.select(*COLUMNS)
-                .where(replacements.c.release_id.in_(asked[start : start + _AT_ONCE]))
+                .where(replacements.c.release_id.in_(some))
                 .order_by(replacements.c.id)
             )
             with self._database.read() as tx:
@@ -72,9 +71,9 @@ class Known:
         """Return under which id each of these releases was downloaded, as far as it is known."""
         found: dict[int, str] = {}
         asked = sorted(release_ids)
-        for start in range(0, len(asked), _AT_ONCE):
+        for some in batches(asked):
             query = sa.select(release_jobs.c.release_id, release_jobs.c.nzo_id).where(
-                release_jobs.c.release_id.in_(asked[start : start + _AT_ONCE])
+                release_jobs.c.release_id.in_(some)
             )
             with self._database.read() as tx:
                 found.update((row.release_id, row.nzo_id) for row in tx.execute(query))
@@ -84,13 +83,13 @@ class Known:
         """Return which of these releases have a file that has failed, and if that is confirmed."""
         found: dict[int, bool] = {}
         asked = sorted(release_ids)
-        for start in range(0, len(asked), _AT_ONCE):
+        for some in batches(asked):
             query = (
                 sa.select(files.c.release_id, sa.func.max(checks.c.confirmed_at).label("at"))
                 .join_from(checks, files, checks.c.file_id == files.c.id)
                 .where(
                     checks.c.verdict == Health.FAILED.value,
-                    files.c.release_id.in_(asked[start : start + _AT_ONCE]),
+                    files.c.release_id.in_(some),
                 )
                 .group_by(files.c.release_id)
             )
