@@ -7,11 +7,7 @@ Nothing here talks to a provider; listing a folder costs one or two look-ups in 
 
 from __future__ import annotations
 
-import threading
-import weakref
-from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import replace
-from functools import partial
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -24,14 +20,11 @@ from gateway.library.database import Database
 from gateway.library.editions import Editions
 from gateway.library.entries import FileEntry, Folder, NewRelease, Release, Removed
 from gateway.library.last_reads import LastReads
-from gateway.library.offsets import LearnedOffsets
+from gateway.library.layouts import Layouts
 from gateway.library.publishing import is_taken, publish
-from gateway.library.schema import disk_files, file_numbers, files, posted_files, releases
-from gateway.nzb.extents import PartTable, Run
-from gateway.streams.decrypt import CipheredLayout
+from gateway.library.schema import disk_files, file_numbers, files, releases
 from gateway.streams.holes import Holes
-from gateway.streams.layout import Layout
-from gateway.streams.on_disk import DiskFile, FileLayout
+from gateway.streams.on_disk import FileLayout
 
 _PAGE = 1000  # releases read at once; between pages no transaction is open
 
@@ -50,21 +43,6 @@ _file_columns = (
     files.c.modified,
     files.c.etag,
 )
-# What every stream and every check begins with, put together once: it takes as long as the rest.
-_layout = (
-    sa.select(files.c.release_id, files.c.runs, files.c.size, disk_files.c.path)
-    .outerjoin(disk_files, disk_files.c.file_id == files.c.id)
-    .where(files.c.id == sa.bindparam("file"))
-)
-_posted_ids = (
-    sa.select(posted_files.c.ordinal, posted_files.c.id)
-    .where(
-        posted_files.c.release_id == sa.bindparam("release"),
-        posted_files.c.ordinal.between(sa.bindparam("first"), sa.bindparam("last")),
-    )
-    .order_by(posted_files.c.ordinal)
-)
-_parts = sa.select(posted_files.c.parts).where(posted_files.c.id == sa.bindparam("posted"))
 
 
 class Library:
@@ -74,15 +52,12 @@ class Library:
         """Read *database*; *editions* say what is done about holes (None: they are errors)."""
         self._database = database
         self._editions = editions
-        self._offsets = LearnedOffsets(self._store_tables)
+        self._layouts = Layouts(database)
         self._reads = LastReads(database)
-        # One table for all who stream from a posted file: what one learns serves the others.
-        self._lock = threading.Lock()
-        self._tables: weakref.WeakValueDictionary[int, PartTable] = weakref.WeakValueDictionary()
 
     def close(self) -> None:
         """Store what streams have taught last, and who read. Close it before its database."""
-        self._offsets.close()
+        self._layouts.close()
         self._reads.close()
 
     # Publishing ----------------------------------------------------------------------------
@@ -295,77 +270,8 @@ class Library:
         return Holes() if self._editions is None else self._editions.holes(file, layout)
 
     def layout(self, file_id: str) -> FileLayout:
-        """Return where the bytes of a file lie; what a stream learns in it is kept.
-
-        Raises NotInLibrary.
-        """
-        with self._database.read() as tx:
-            row = tx.execute(_layout, {"file": file_id}).one_or_none()
-            if row is None:
-                raise NotInLibrary(f"no file has the id {file_id!r} (any more)")
-            if row.path is not None:
-                return DiskFile(Path(row.path), row.size)
-            stretches = packing.unpack_stretches(row.runs)
-            ordinals = {run.posted for one in stretches for run in one.runs}
-            ids = self._posted_ids(tx, row.release_id, ordinals)
-            tables = self._load_tables(tx, ids.values())
-        index = {ordinal: number for number, ordinal in enumerate(ids)}
-        posted_ids = tuple(ids.values())
-        numbered = [
-            replace(
-                one,
-                runs=tuple(Run(index[run.posted], run.offset, run.length) for run in one.runs),
-            )
-            for one in stretches
-        ]
-        of_layout = [tables[posted_id] for posted_id in posted_ids]
-        learned = partial(self._note, posted_ids, tables)
-        if any(one.cipher for one in numbered):
-            return CipheredLayout(numbered, of_layout, learned=learned)
-        return Layout([run for one in numbered for run in one.runs], of_layout, learned=learned)
-
-    def remember(self, posted_id: int, table: PartTable) -> None:
-        """Store the offsets that *table* has learned, now."""
-        self._store_tables({posted_id: table})
-
-    def _note(
-        self, posted_ids: tuple[int, ...], tables: Mapping[int, PartTable], number: int
-    ) -> None:
-        posted_id = posted_ids[number]
-        self._offsets.note(posted_id, tables[posted_id])
-
-    def _posted_ids(self, tx: Connection, release_id: int, ordinals: set[int]) -> dict[int, int]:
-        """Return the ids of posted files by their *ordinals* within a release, in order."""
-        # A range in place of a list: an archive may have more volumes than a statement takes.
-        span = {"first": min(ordinals, default=0), "last": max(ordinals, default=-1)}
-        found = tx.execute(_posted_ids, {"release": release_id, **span})
-        return {row.ordinal: row.id for row in found if row.ordinal in ordinals}
-
-    def _load_tables(self, tx: Connection, posted_ids: Iterable[int]) -> dict[int, PartTable]:
-        loaded: dict[int, PartTable] = {}
-        for posted_id in posted_ids:
-            with self._lock:
-                table = self._tables.get(posted_id)
-            if table is None:
-                packed = tx.execute(_parts, {"posted": posted_id}).scalar_one()
-                fresh = packing.unpack_table(packed)
-                with self._lock:
-                    table = self._tables.setdefault(posted_id, fresh)
-            loaded[posted_id] = table
-        return loaded
-
-    def _store_tables(self, tables: Mapping[int, PartTable]) -> None:
-        update = (
-            sa.update(posted_files)
-            .where(posted_files.c.id == sa.bindparam("posted"))
-            .values(parts=sa.bindparam("packed"))
-        )
-        rows = [
-            {"posted": posted_id, "packed": packing.pack_table(table)}
-            for posted_id, table in tables.items()
-        ]
-        with self._database.begin() as tx:
-            tx.execute(update, rows)
+        """Return where the bytes of a file lie: see `Layouts.of`. Raises NotInLibrary."""
+        return self._layouts.of(file_id)
 
 
 def _whole_files(*more: sa.ColumnElement[Any]) -> sa.Select[Any]:

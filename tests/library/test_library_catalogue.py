@@ -23,6 +23,7 @@ from gateway.library.entries import (
     Release,
     Removed,
 )
+from gateway.library.layouts import Layouts
 from gateway.nzb.archive import Cipher, Stretch
 from gateway.nzb.extents import PartTable, Run
 from gateway.nzb.names import safe_name
@@ -418,7 +419,7 @@ def test_what_one_stream_learns_all_streams_know_and_a_restart_does(
     again.close()
 
 
-def test_remember_stores_offsets_at_once(
+def test_offsets_that_are_stored_are_there_at_once(
     database: Database, library: Library, publish: Publish
 ) -> None:
     publish(irregular())
@@ -427,7 +428,7 @@ def test_remember_stores_offsets_at_once(
     with database.read() as tx:
         posted_id = tx.scalar(sa.select(schema.posted_files.c.id))
     assert posted_id is not None
-    library.remember(posted_id, posted.table)
+    Layouts(database).store({posted_id: posted.table})
     film = Library(database).file("movies", "Film", "film.mkv")
     assert film is not None
     assert plain(Library(database), film).locate(122).exact
