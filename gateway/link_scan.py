@@ -18,7 +18,7 @@ from urllib.parse import unquote, urlsplit
 from gateway.errors import GatewayError
 from gateway.vod.film import FIRST_ID
 
-_ID = re.compile(r"/\.ids/(\w)/(\w)/(\w)/(\1\2\3[0-9a-f]{29})(?:\.[^/]*)?$")
+_ID = re.compile(r"/\.ids/([0-9a-f])/([0-9a-f])/([0-9a-f])/(\1\2\3[0-9a-f]{29})(?:\.[^/]*)?$")
 _BY_NAME = re.compile(r"/(?:content|completed-symlinks)/([^/]+)/([^/]+)(?:/|$)")
 _BY_NUMBER = re.compile(r"/(?:movie|series)/[^/]+/[^/]+/(\d{10,18})(?:\.\w+)?$")
 _TEXT_BYTES = 64 << 10

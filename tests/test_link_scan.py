@@ -44,6 +44,16 @@ def test_symbolic_links_lead_to_a_release(tmp_path: Path, target: str) -> None:
     assert reached.leads_nowhere() == 0
 
 
+@pytest.mark.parametrize("begin", ["g", "_", "Z", "é"])
+def test_what_only_looks_like_an_id_leads_nowhere(tmp_path: Path, begin: str) -> None:
+    like = f"/.ids/{begin}/b/3/{begin}b3{ID[3:]}"
+    (tmp_path / "film.mkv").symlink_to(f"{MOUNT}{like}")
+    (tmp_path / "film.strm").write_text(f"http://nas/dav{like}")
+    reached, seen = looked(tmp_path)
+    assert seen.links == 0
+    assert reached.leads_nowhere() == 0
+
+
 @pytest.mark.parametrize(
     ("name", "text"),
     [
