@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import errno
+import os
 import secrets
 import sys
 from collections.abc import Iterator, Sequence
@@ -16,6 +18,7 @@ from gateway.terminal import counted, shown
 
 _PAGE = 1000
 _NAME_BYTES = 255
+_NO_LINKS = {errno.EPERM, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOSYS, errno.EMLINK}
 
 
 def export(
@@ -98,12 +101,27 @@ class _Target:
             if self._force and path not in self._ours:
                 part.replace(target)
             else:
-                target.hardlink_to(part)
+                _place(part, target)
         finally:
             part.unlink(missing_ok=True)
         self._ours.add(path)
         self.written += 1
         return True
+
+
+def _place(part: Path, target: Path) -> None:
+    """Give *part* the name *target*, unless that is there. Raises FileExistsError, OSError."""
+    try:
+        target.hardlink_to(part)
+    except FileExistsError:
+        raise
+    except OSError as exc:
+        if exc.errno not in _NO_LINKS:
+            raise
+        # exFAT, FAT and many a network drive: what backups go to.
+        if target.exists():
+            raise FileExistsError(errno.EEXIST, os.strerror(errno.EEXIST), str(target)) from exc
+        part.replace(target)
 
 
 def _holds(path: Path, content: bytes) -> bool:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import gzip
 import http.client
 import io
@@ -419,3 +420,21 @@ def test_where_no_gateway_runs_the_code_is_1(run: Run_, monkeypatch: pytest.Monk
         code, _, err = run(*arguments)
         assert code == 1
         assert err[0].startswith("nzb-gateway: nothing listens on 127.0.0.1:1: ")
+
+
+def test_nzbs_are_exported_to_a_disk_without_hard_links(
+    publish: Publish, run: Run_, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(self: Path, target: Path) -> None:
+        raise PermissionError(errno.EPERM, "Operation not permitted", str(self))
+
+    monkeypatch.setattr(Path, "hardlink_to", refuse)
+    publish("Film (2020)")
+    publish("Other")
+    (tmp_path / "Other.nzb").write_bytes(b"mine")
+    code, out, err = run("export", "Film (2020)", "Other")
+    assert (code, out) == (1, ["Film (2020).nzb"])
+    assert "is there and differs" in err[0]
+    assert (tmp_path / "Film (2020).nzb").read_bytes() == NZB
+    assert (tmp_path / "Other.nzb").read_bytes() == b"mine"
+    assert list(tmp_path.glob(".*.part")) == []
