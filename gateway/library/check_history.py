@@ -6,12 +6,14 @@ than that of the check before.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import sqlalchemy as sa
 from sqlalchemy.engine import Connection
 
 from gateway.errors import StorageError
+from gateway.library.batches import batches
 from gateway.library.health import FileHealth, Findings, Health
 from gateway.library.schema import check_history
 
@@ -75,14 +77,18 @@ def note(tx: Connection, now: FileHealth, findings: Findings, took_s: float) -> 
     tx.execute(_delete, file)
 
 
-def of_file(tx: Connection, file_id: str) -> list[Checked]:
-    """Return the checks of a file, the latest first. Raises StorageError."""
-    query = (
-        sa.select(*_columns)
-        .where(check_history.c.file_id == file_id)
-        .order_by(check_history.c.id.desc())
-    )
-    try:
-        return [Checked(row.at, Health(row.health), *row[2:]) for row in tx.execute(query)]
-    except ValueError as exc:
-        raise StorageError(f"the history of checks of a file is damaged: {exc}") from exc
+def of_files(tx: Connection, file_ids: Sequence[str]) -> dict[str, list[Checked]]:
+    """Return the checks of each of these files, the latest first. Raises StorageError."""
+    found: dict[str, list[Checked]] = {file_id: [] for file_id in file_ids}
+    for some in batches(file_ids):
+        query = (
+            sa.select(check_history.c.file_id, *_columns)
+            .where(check_history.c.file_id.in_(some))
+            .order_by(check_history.c.id.desc())
+        )
+        try:
+            for row in tx.execute(query):
+                found[row.file_id].append(Checked(row.at, Health(row.health), *row[3:]))
+        except ValueError as exc:
+            raise StorageError(f"the history of checks of a file is damaged: {exc}") from exc
+    return found

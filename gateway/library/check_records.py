@@ -5,7 +5,7 @@ Every file has a row in `checks` from the moment it is published.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import replace
 
 import sqlalchemy as sa
@@ -13,7 +13,7 @@ from sqlalchemy.engine import Connection
 
 from gateway.library.batches import batches
 from gateway.library.check_history import Checked, note
-from gateway.library.check_history import of_file as history_of_file
+from gateway.library.check_history import of_files as histories_of
 from gateway.library.check_rows import health_of, known, write
 from gateway.library.damage import NOT_JUDGED, Damage
 from gateway.library.database import Database
@@ -65,10 +65,10 @@ class CheckRecords:
         with self._database.read() as tx:
             return list(tx.scalars(query))
 
-    def history(self, file_id: str) -> list[Checked]:
-        """Return what the checks of a file came to, the latest first."""
+    def histories(self, file_ids: Sequence[str]) -> dict[str, list[Checked]]:
+        """Return what the checks of each of these files came to, the latest first."""
         with self._database.read() as tx:
-            return history_of_file(tx, file_id)
+            return histories_of(tx, file_ids)
 
     def record(
         self,

@@ -50,7 +50,8 @@ class HealthChecks:
             known = self._agenda.last_checked(limit)
         else:
             known = self._records.of_releases(self._resolve([release]))
-        return [FileHistory(one, self._records.history(one.file.id)) for one in known]
+        histories = self._records.histories([one.file.id for one in known])
+        return [FileHistory(one, histories[one.file.id]) for one in known]
 
     def _resolve(self, names: Sequence[str]) -> set[int]:
         return {release.id for name in names for release in named(self._library, name)}

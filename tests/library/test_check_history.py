@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Any
 
 import pytest
 import sqlalchemy as sa
 
 from gateway.library.catalogue import Library
-from gateway.library.check_history import KEPT
+from gateway.library.check_history import KEPT, Checked
 from gateway.library.check_records import CheckRecords
 from gateway.library.database import Database
 from gateway.library.entries import Release
-from gateway.library.health import Findings, Health, Hole
+from gateway.library.health import FileHealth, Findings, Health, Hole
 from gateway.library.schema import check_history
 
 Publish = Callable[..., Release]
@@ -39,6 +40,10 @@ def check(records: CheckRecords) -> Callable[[Release, Findings, float], None]:
 Check = Callable[[Release, Findings, float], None]
 
 
+def of(records: CheckRecords, known: FileHealth) -> list[Checked]:
+    return records.histories([known.file.id])[known.file.id]
+
+
 def test_every_check_is_kept_with_its_own_outcome(
     records: CheckRecords, publish: Publish, check: Check
 ) -> None:
@@ -46,7 +51,7 @@ def test_every_check_is_kept_with_its_own_outcome(
     for at, findings in enumerate((HEALTHY, SILENCE, DEGRADED), start=1):
         check(release, findings, float(at))
     (known,) = records.of_releases([release.id])
-    kept = records.history(known.file.id)
+    kept = of(records, known)
     assert [(one.at, one.health, one.missing, one.unknown, one.took_s) for one in kept] == [
         (3.0, Health.DEGRADED, 3, 0, 0.5),
         (2.0, Health.UNKNOWN, 0, 100, 0.5),
@@ -64,7 +69,7 @@ def test_the_last_checks_are_kept_and_of_those_before_the_changes(
     for at in range(20, 20 + KEPT):
         check(release, HEALTHY, float(at))
     (known,) = records.of_releases([release.id])
-    kept = [one.at for one in records.history(known.file.id)]
+    kept = [one.at for one in of(records, known)]
     assert kept[:KEPT] == [float(at) for at in range(20 + KEPT - 1, 19, -1)]
     assert kept[KEPT:] == [11.0, 10.0, 0.0]
 
@@ -77,10 +82,10 @@ def test_a_file_whose_health_never_rests_has_a_bounded_history_too(
     for at in range(3 * KEPT):
         check(release, HEALTHY if at % 2 else DEGRADED, float(at))
     (known,) = records.of_releases([release.id])
-    kept = records.history(known.file.id)
+    kept = of(records, known)
     assert [one.at for one in kept] == [float(at) for at in range(3 * KEPT - 1, KEPT - 1, -1)]
     (known,) = records.of_releases([other.id])
-    assert len(records.history(known.file.id)) == 1
+    assert len(of(records, known)) == 1
 
 
 def test_the_history_goes_with_its_file(
@@ -91,3 +96,28 @@ def test_the_history_goes_with_its_file(
     library.remove_files(release)
     with database.read() as tx:
         assert tx.scalar(sa.select(sa.func.count()).select_from(check_history)) == 0
+
+
+def test_histories_of_many_files_take_one_statement(
+    database: Database, records: CheckRecords, publish: Publish, check: Check
+) -> None:
+    ids = []
+    for number in range(30):
+        release = publish(name=f"Film {number}")
+        if number:
+            check(release, HEALTHY, float(number))
+        ids += [known.file.id for known in records.of_releases([release.id])]
+    statements: list[str] = []
+
+    def count(*event: Any) -> None:
+        if event[2].startswith("SELECT"):
+            statements.append(event[2])
+
+    sa.event.listen(database.engine, "before_cursor_execute", count)
+    found = records.histories(ids)
+    sa.event.remove(database.engine, "before_cursor_execute", count)
+    assert [[one.at for one in found[file_id]] for file_id in ids] == [
+        [],
+        *([float(number)] for number in range(1, 30)),
+    ]
+    assert len(statements) == 1
