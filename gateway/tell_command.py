@@ -42,7 +42,12 @@ def _tell(
         return REFUSED
     deadline = time.monotonic() + _LONGEST_S
     while True:
-        standing = client.checks(release=release)["results"][0]["standing"]
+        files = client.checks(release=release)["results"]
+        standing = files[0]["standing"] if files else None
+        if standing is None or standing["replacement"] is None:
+            said = "it has no files any more, so that nothing is shown of what comes of it"
+            print(shown(f"{release}: {said}"), file=err)
+            return WAITS
         one: dict[str, Any] = standing["replacement"]
         is_finished = one["step"] in {"told", "nobody", "refused"}
         if one["id"] != asked or is_finished or one["note"] or time.monotonic() > deadline:

@@ -167,3 +167,19 @@ def test_an_arr_is_told_of_no_failure_where_the_settings_say_so(
     assert code == 1
     assert "no Sonarr or Radarr is configured" in complaint
     assert radarr.asked == []
+
+
+def test_a_release_without_files_is_no_fault_of_the_command(
+    radarr: FakeArr, gateway: Start, run: Run_
+) -> None:
+    gateway()
+    database = Database(load().database)
+    library = Library(database)
+    release = library.release("movies", "Film (2020)")
+    assert release is not None
+    library.remove_files(release, "film.mkv")
+    library.close()
+    database.close()
+    code, out, (complaint,) = run("--tell", "Film (2020)")
+    assert (code, out) == (4, [])
+    assert complaint.startswith("Film (2020): it has no files any more")
