@@ -8,11 +8,11 @@ from __future__ import annotations
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
-from datetime import datetime
 from typing import Any, TextIO
 
 from gateway.api_client import ApiClient, Unreachable
 from gateway.standing import standing_in_words
+from gateway.terminal import counted, day, moment
 
 _POLL_S = 0.5
 HEALTHY, BROKEN, UNKNOWN = 0, 3, 4
@@ -43,8 +43,8 @@ def check(
         return HEALTHY
     if not wait:
         print(
-            f"{_files(request['files'])} will be checked; {client.place}/api/gateway/checks tells "
-            "what is found",
+            f"{counted(request['files'], 'file')} will be checked; "
+            f"{client.place}/api/gateway/checks tells what is found",
             file=out,
         )
         return HEALTHY
@@ -59,8 +59,8 @@ def check(
             print(f"  {file['health'].upper():<8}  {name}  {shown(_words(file))}", file=out)
         if release["standing"] is not None:
             print(f"  {shown(standing_in_words(release['standing']))}", file=out)
-    counted = ", ".join(f"{found[health]:,} {health}" for health in _ORDER if found[health])
-    print(f"{_files(found.total())}: {counted}", file=out)
+    by_health = ", ".join(f"{found[health]:,} {health}" for health in _ORDER if found[health])
+    print(f"{counted(found.total(), 'file')}: {by_health}", file=out)
     brake = client.checks(limit=0)["schedule"]["brake"]
     if brake is not None:
         print(f"no file is checked by itself at present: {brake['reason']}", file=err)
@@ -78,13 +78,13 @@ def history(
             name = f"{file['category']}/{file['release']}/{file['path']}"
             print(shown(name) + ("" if file["checks"] else ": never checked"), file=out)
             for one in file["checks"]:
-                counted = f"{one['missing']:,} of {one['articles']:,} articles missing"
+                lacking = f"{one['missing']:,} of {one['articles']:,} articles missing"
                 if one["unknown"]:
-                    counted += f", {one['unknown']:,} unknown"
+                    lacking += f", {one['unknown']:,} unknown"
                 how = "deep, " if one["deep"] else ""
                 why = f": {shown(one['reason'])}" if one["reason"] else ""
                 print(
-                    f"  {_time(one['at'])}  {one['health'].upper():<8}  {counted}"
+                    f"  {moment(one['at'])}  {one['health'].upper():<8}  {lacking}"
                     f" ({how}{one['took_s']:.1f} s){why}",
                     file=out,
                 )
@@ -95,20 +95,16 @@ def status(client: ApiClient, *, out: TextIO) -> int:
     """Show what is due, and whether files are checked by themselves; return the exit code."""
     schedule = client.checks(limit=0)["schedule"]
     found = schedule["files"]
-    counted = ", ".join(f"{found[health]:,} {health}" for health in _ORDER if found[health])
-    print(f"{_files(sum(found.values()))}{': ' if counted else ''}{counted}", file=out)
+    by_health = ", ".join(f"{found[health]:,} {health}" for health in _ORDER if found[health])
+    print(f"{counted(sum(found.values()), 'file')}{': ' if by_health else ''}{by_health}", file=out)
     brake = schedule["brake"]
     if not schedule["on"]:
         print("no file is checked by itself (GATEWAY_HEALTH_CHECKS, or no provider)", file=out)
     elif schedule["next_due"] is not None:
-        print(f"{schedule['overdue']:,} overdue, next due {_time(schedule['next_due'])}", file=out)
+        print(f"{schedule['overdue']:,} overdue, next due {moment(schedule['next_due'])}", file=out)
     if brake is not None:
-        print(f"stopped until {_time(brake['until'])}: {brake['reason']}", file=out)
+        print(f"stopped until {moment(brake['until'])}: {brake['reason']}", file=out)
     return HEALTHY
-
-
-def _time(seconds: float) -> str:
-    return f"{datetime.fromtimestamp(seconds).astimezone():%Y-%m-%d %H:%M}"
 
 
 def _wait(client: ApiClient, request_id: str, err: TextIO, shown: Callable[[str], str]) -> None:
@@ -135,7 +131,7 @@ def _wait(client: ApiClient, request_id: str, err: TextIO, shown: Callable[[str]
 
 
 def _progress(request: dict[str, Any], running: dict[str, Any] | None) -> str:
-    line = f"{request['done']:,} of {_files(request['files'])} checked"
+    line = f"{request['done']:,} of {counted(request['files'], 'file')} checked"
     if running is not None and running["asked"]:
         line += f"; {running['done']:,} of {running['articles']:,} articles of {running['path']}"
     return line
@@ -161,10 +157,5 @@ def _results(client: ApiClient, releases: Sequence[str]) -> Iterator[dict[str, A
 def _words(file: dict[str, Any]) -> str:
     words = str(file["words"])
     if file["health"] == "unknown" and file["decided_at"] is not None:
-        day = datetime.fromtimestamp(file["decided_at"]).astimezone()
-        words += f" (before: {file['verdict'].upper()}, {day:%Y-%m-%d})"
+        words += f" (before: {file['verdict'].upper()}, {day(file['decided_at'])})"
     return words
-
-
-def _files(count: int) -> str:
-    return f"{count:,} {'file' if count == 1 else 'files'}"
