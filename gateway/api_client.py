@@ -5,7 +5,7 @@ from __future__ import annotations
 import http.client
 import json
 import secrets
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NoReturn
 from urllib.parse import quote, urlencode
@@ -16,6 +16,8 @@ from gateway.http.addresses import place, reachable
 from gateway.settings import Settings
 
 _TIMEOUT_S = 60.0  # an NZB of 30 MB is parsed before the answer
+
+_PAGE = 1000  # releases
 
 
 class Refused(GatewayError):
@@ -107,6 +109,15 @@ class ApiClient:
     def library(self, **query: str | int) -> dict[str, Any]:
         """Return the page of the library that *query* asks for."""
         return self._ask_own(f"/library?{urlencode(query)}")
+
+    def releases(self, **query: str | int) -> Iterator[dict[str, Any]]:
+        """Give the releases that *query* asks for, page by page while they are taken."""
+        while True:
+            page = self.library(limit=_PAGE, **query)
+            yield from page["releases"]
+            if page["next"] is None:
+                return
+            query["after"] = page["next"]
 
     def named(self, name: str) -> list[dict[str, Any]]:
         """Return the releases of this name ("name" or "category/name"): one at the least."""

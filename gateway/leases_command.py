@@ -5,9 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from typing import Any, TextIO
 
-from gateway.terminal import table
+from gateway.terminal import UNKNOWN, span, table
 
-_UNKNOWN = "-"
 _VIEWING = ("session", "state", "user", "content", "client", "profile", "age", "offset")
 
 
@@ -39,7 +38,7 @@ def _session(session: dict[str, Any]) -> Iterator[Sequence[str]]:
     who = [_text(session[name]) for name in ("user", "content", "client", "profile")]
     pools = " ".join(session["pools"])
     if not session["refs"]:
-        yield (session["session"], f"grace {session['grace_s']:g}s", *who, *[_UNKNOWN] * 2, pools)
+        yield (session["session"], f"grace {session['grace_s']:g}s", *who, *[UNKNOWN] * 2, pools)
     for ref in session["refs"]:
         state = ref["ending"] or _text(ref["state"] or (None if ref["here"] else "elsewhere"))
         yield (session["session"], state, *who, _age(ref["age_s"]), _text(ref["offset"]), pools)
@@ -50,16 +49,12 @@ def _viewing(one: dict[str, Any]) -> Sequence[str]:
 
 
 def _cap(cap: int | None) -> str:
-    return _UNKNOWN if cap is None else str(cap or "unlimited")
+    return UNKNOWN if cap is None else str(cap or "unlimited")
 
 
 def _text(value: object) -> str:
-    return _UNKNOWN if value is None else str(value)
+    return UNKNOWN if value is None else str(value)
 
 
 def _age(seconds: float | None) -> str:
-    if seconds is None:
-        return _UNKNOWN
-    minutes, rest = divmod(int(seconds), 60)
-    hours, minutes = divmod(minutes, 60)
-    return f"{hours}:{minutes:02}:{rest:02}" if hours else f"{minutes}:{rest:02}"
+    return span(None if seconds is None else int(seconds))

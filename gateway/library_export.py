@@ -6,9 +6,9 @@ import errno
 import os
 import secrets
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, TextIO
+from typing import TextIO
 
 from gateway.api_client import ApiClient, Refused
 from gateway.library_command import the_one
@@ -16,7 +16,6 @@ from gateway.nzb.names import safe_name, shortened
 from gateway.nzb.unwrapping import ending_of
 from gateway.terminal import counted, shown
 
-_PAGE = 1000
 _NAME_BYTES = 255
 _NO_LINKS = {errno.EPERM, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOSYS, errno.EMLINK}
 
@@ -44,7 +43,7 @@ def export(
         sys.stdout.buffer.write(client.nzb(the_one(client, names[0])["id"]))
         return 0
     folder = Path(to)
-    releases = _all(client) if everything else iter([the_one(client, name) for name in names])
+    releases = client.releases() if everything else iter([the_one(client, name) for name in names])
     target = _Target(folder, force)
     refused = 0
     for release in releases:
@@ -66,16 +65,6 @@ def export(
         same = f", {target.same:,} were there" if target.same else ""
         print(shown(f"{counted(target.written, 'NZB')} written to {folder}{same}"), file=out)
     return 1 if refused else 0
-
-
-def _all(client: ApiClient) -> Iterator[dict[str, Any]]:
-    query: dict[str, str | int] = {"limit": _PAGE}
-    while True:
-        page = client.library(**query)
-        yield from page["releases"]
-        if page["next"] is None:
-            return
-        query["after"] = page["next"]
 
 
 class _Target:

@@ -13,7 +13,6 @@ from gateway.api_client import ApiClient
 from gateway.link_scan import Reached, check_roots, scan
 from gateway.terminal import counted, day, shown, size
 
-_PAGE = 1000
 ALL, NOT_ALL = 0, 4
 """Exit codes: it is so; not all folders could be looked into, so that some may be linked there."""
 
@@ -87,7 +86,6 @@ def show_list(
 
 def _pages(client: ApiClient, asked: Asked, *, keys: bool) -> Iterator[dict[str, Any]]:
     query: dict[str, str | int] = {
-        "limit": _PAGE,
         "sort": "added" if asked.sort == "added" else "name",
     }
     for name in ("pattern", "category", "health"):
@@ -99,12 +97,7 @@ def _pages(client: ApiClient, asked: Asked, *, keys: bool) -> Iterator[dict[str,
         query["unread_since"] = repr(time.time() - asked.unread_for)
     if keys:
         query["keys"] = "true"
-    while True:
-        page = client.library(**query)
-        yield from page["releases"]
-        if page["next"] is None:
-            return
-        query["after"] = page["next"]
+    return client.releases(**query)
 
 
 def _unreached(
