@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import sys
 import tomllib
 from pathlib import Path
@@ -34,3 +35,16 @@ def test_every_dependency_is_pinned() -> None:
     project = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))
     wanted = [*project["project"]["dependencies"], *project["dependency-groups"]["dev"]]
     assert [one for one in wanted if "==" not in one] == []
+
+
+def test_every_module_that_the_page_on_architecture_lists_is_there() -> None:
+    page = (ROOT / "docs" / "architecture.md").read_text("utf-8")
+    rooms = page.partition("## Rooms")[2].partition("### Who may import whom")[0]
+    listed = set(re.findall(r"(?<![*\w])\w+\.py\b", rooms))
+    there = {
+        path.name
+        for package in (gateway, gateway_webdav, gateway_queue)
+        for path in Path(package.__file__ or "").parent.rglob("*.py")
+    }
+    assert len(listed) > 150
+    assert listed <= there
