@@ -27,6 +27,8 @@ from gateway_queue.download.journal import Journal, Posted
 _LARGEST_PART = 10 << 20
 # So many articles that agree on a file's size are believed before any that says otherwise.
 _AGREED = 2
+# So often a file may get another size: articles of two sizes would take turns for ever.
+_TURNS = 3
 _LOOKED_AT = 16  # articles that may tell the size of all
 
 
@@ -42,7 +44,9 @@ class Scrutiny:
         self._journal = journal
         self._subjects = [subject_name(file.subject) for file in posted]
         self._times = Counter(self._subjects)
-        self._others: dict[int, Counter[int]] = {}  # sizes that a file's articles dissent with
+        # By file and size: the parts whose articles state it, where that is not the file's.
+        self._others: dict[tuple[int, int], set[int]] = {}
+        self._turned = Counter[int]()
 
     def size(self, number: int) -> int | None:
         """Return the size of a file as far as it is certain."""
@@ -61,8 +65,8 @@ class Scrutiny:
         """Return the parts that are not to be believed any more, now that *body* has come.
 
         None, as a rule; those beside it, if it is in its place and they are not; all that were
-        written, where it is not the first to state another size of the file. Raises Unfit for what
-        is not to be written.
+        written, where more articles than these state another size of the file. Raises Unfit for
+        what is not to be written.
         """
         own = self._subjects[number]
         if body.name and body.name != own and self._times[body.name] == 1:
@@ -77,10 +81,11 @@ class Scrutiny:
         if posted.size is None:
             return []
         if body.size != posted.size:
-            votes = self._others.setdefault(number, Counter())
-            votes[body.size] += 1
-            if votes[body.size] <= len(posted.spans):
+            votes = self._others.setdefault((number, body.size), set())
+            votes.add(part)
+            if len(votes) <= len(posted.spans) or self._turned[number] == _TURNS:
                 raise self._unfit(number, part, body, f"is of a file of {body.size:,} bytes")
+            self._turned[number] += 1
             return [*posted.spans]
         return self._look_around(posted, number, part, body)
 
