@@ -222,6 +222,8 @@ class ApiClient:
             raise Unreachable(f"{place} has not answered within {_TIMEOUT_S:g} s") from exc
         except (OSError, http.client.HTTPException) as exc:
             reason = getattr(exc, "strerror", None) or type(exc).__name__
+            if type(exc) is http.client.BadStatusLine:  # no subclass: those tell of a broken line
+                reason = "what listens there does not speak HTTP, so it is no gateway"
             raise Unreachable(f"{place} cannot be asked: {reason}") from exc
         finally:
             connection.close()

@@ -57,6 +57,8 @@ def check(
             found[file["health"]] += 1
             name = shown(file["path"].ljust(min(width, 60)))
             print(f"  {file['health'].upper():<8}  {name}  {shown(_words(file))}", file=out)
+            if file["health"] == "degraded" and (plays := _plays(file)):
+                print(f"            {shown(plays)}", file=out)
         if release["standing"] is not None:
             print(f"  {shown(standing_in_words(release['standing']))}", file=out)
     by_health = ", ".join(f"{found[health]:,} {health}" for health in _ORDER if found[health])
@@ -76,7 +78,7 @@ def history(
     for release in releases:
         for file in client.check_history(release):
             name = f"{file['category']}/{file['release']}/{file['path']}"
-            print(shown(name) + ("" if file["checks"] else ": never checked"), file=out)
+            print(shown(name) + ("" if file["checks"] else ": no check on record"), file=out)
             for one in file["checks"]:
                 lacking = f"{one['missing']:,} of {one['articles']:,} articles missing"
                 if one["unknown"]:
@@ -158,4 +160,17 @@ def _words(file: dict[str, Any]) -> str:
     words = str(file["words"])
     if file["health"] == "unknown" and file["decided_at"] is not None:
         words += f" (before: {file['verdict'].upper()}, {day(file['decided_at'])})"
+    if file["health"] == "failed" and file["confirmed_at"] is not None:
+        words += f", confirmed {moment(file['confirmed_at'])}"
     return words
+
+
+def _plays(file: dict[str, Any]) -> str:
+    """Say whether a file with holes plays, and why; nothing where nobody has looked."""
+    match file["playable"]:
+        case "gaps":
+            return f"plays with gaps, where ON_MISSING is pad: {file['why']}"
+        case "no":
+            return f"does not play: {file['why']}"
+        case _:
+            return ""

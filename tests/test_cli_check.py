@@ -16,7 +16,7 @@ import pytest
 
 from gateway.api_client import ApiClient
 from gateway.app import Gateway
-from gateway.check_command import check
+from gateway.check_command import _words, check
 from gateway.demo import Fault, NewsServer, Post, make_bulk_post
 from gateway.library.catalogue import Library
 from gateway.library.check_agenda import Braked, CheckAgenda
@@ -117,6 +117,7 @@ def test_what_is_missing_is_shown_with_its_place_and_code_3(
         [
             "movies/Film (2020)",
             f"  DEGRADED  film.mkv  3 of 250 articles missing ({where})",
+            "            does not play: it begins with what says which tracks are in it",
             "tv/Series S01E01",
             "  FAILED    episode.mkv  all 20 articles missing",
             (
@@ -264,7 +265,7 @@ def test_the_history_of_a_release_is_shown_the_latest_check_first(
     gateway()
     assert run("--history", "Film (2020)") == (
         0,
-        ["movies/Film (2020)/film.mkv: never checked"],
+        ["movies/Film (2020)/film.mkv: no check on record"],
         [],
     )
     run("Film (2020)")
@@ -323,3 +324,20 @@ def metrics(running: Gateway) -> str:
     with urllib.request.urlopen(request, timeout=60) as answer:
         text: str = answer.read().decode()
     return text
+
+
+def test_what_is_no_gateway_is_called_so(
+    server: NewsServer, run: Run_, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("GATEWAY_PORT", str(server.port))
+    monkeypatch.setenv("GATEWAY_API_KEY", "a-key-of-the-tests-0123456789")
+    code, out, (told,) = run("--status")
+    assert (code, out) == (1, [])
+    assert told.endswith("what listens there does not speak HTTP, so it is no gateway")
+
+
+def test_a_failure_that_is_confirmed_says_since_when() -> None:
+    file = {"health": "failed", "words": "all 20 articles missing", "confirmed_at": 1.0}
+    assert re.fullmatch(
+        r"all 20 articles missing, confirmed \d{4}-\d\d-\d\d \d\d:\d\d", _words(file)
+    )

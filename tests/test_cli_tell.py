@@ -106,7 +106,7 @@ def test_a_degraded_release_is_replaced_when_somebody_says_so_and_check_shows_it
     code, out, _ = run("movies/Film (2020)")
     assert code == 3
     assert out[1].startswith("  DEGRADED  film.mkv  ")
-    assert re.fullmatch(rf"  {TOLD}", out[2])
+    assert re.fullmatch(rf"  {TOLD}", out[3])
     assert {one.method for one in radarr.asked} == {"GET", "POST"}
 
 

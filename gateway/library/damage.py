@@ -48,16 +48,6 @@ class Damage:
         spans = [_percent(span, size) for span in self.lost[:_SHOWN]]
         return ", ".join(spans) + (", ..." if len(self.lost) > _SHOWN else "")
 
-    def in_words(self) -> str:
-        """Say whether the file plays, and why it should."""
-        match self.playable:
-            case Playable.GAPS:
-                return f"plays with gaps: {self.why}"
-            case Playable.NO:
-                return f"does not play: {self.why}"
-            case _:
-                return ""
-
 
 NOT_JUDGED = Damage()
 WHOLE = Damage(playable=Playable.WHOLE)
