@@ -18,19 +18,22 @@ from pathlib import Path
 
 from bench.figures import Results
 from bench.gateway_process import GatewayProcess
-from bench.throughput import GIB, LOGIN, UNSHAPED, WIRE_PER_BYTE, Scenario
+from bench.throughput import GIB, LOGIN, PREMIUM, SLOW, UNSHAPED, WIRE_PER_BYTE, Scenario
 from gateway.demo import Shape
 from gateway.demo.process import PostSpec, ServerProcess, spawn
 
 _DISK = replace(UNSHAPED, name="disk", spec=PostSpec("bench.mkv", GIB))
 # Connections could carry twice of what the line does: it is the line that counts.
 _LINE = 50 << 20
-_DISK_SHAPED = Scenario(
-    "disk-slow",
+_DISK_LINE = Scenario(
+    "disk-line",
     PostSpec("bench.mkv", GIB),
     Shape(0.040, rate_per_connection=8 << 20, rate_total=_LINE),
     connections=20,
 )
+# Here connections carry just what the line does: whoever lets one idle for a round trip is slower.
+_DISK_SLOW = replace(SLOW, name="disk-slow", spec=PostSpec("bench.mkv", 2 * GIB, 4 << 20))
+_DISK_PREMIUM = replace(PREMIUM, name="disk-premium", spec=PostSpec("bench.mkv", 6 * GIB))
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,12 +51,15 @@ def to_disk(results: Results, rounds: int) -> None:
 
 
 def to_disk_shaped(results: Results) -> None:
-    """Measure on a line whose rate is known."""
-    mine, theirs = _in_turns(_DISK_SHAPED, 1)
-    _add(results, _DISK_SHAPED.name, mine, theirs)
-    line = _LINE / WIRE_PER_BYTE
-    shares = [one.bytes_per_s / line for one in mine]
-    results.add(f"{_DISK_SHAPED.name}: gateway / line", "", shares, aim=0.95)
+    """Measure on lines whose rate is known."""
+    for scenario in (_DISK_LINE, _DISK_SLOW, _DISK_PREMIUM):
+        mine, theirs = _in_turns(scenario, 1)
+        _add(results, scenario.name, mine, theirs)
+        assert scenario.shape is not None
+        assert scenario.shape.rate_total is not None
+        line = scenario.shape.rate_total / WIRE_PER_BYTE
+        shares = [one.bytes_per_s / line for one in mine]
+        results.add(f"{scenario.name}: gateway / line", "", shares, aim=0.95)
 
 
 def _in_turns(scenario: Scenario, rounds: int) -> tuple[list[Taken], list[Taken]]:

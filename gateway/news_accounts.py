@@ -58,6 +58,7 @@ def _account(name: str, provider: ProviderSettings) -> Account:
         provider.connections,
         provider.priority,
         provider.backup,
+        provider.pipeline,
     )
 
 

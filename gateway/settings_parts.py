@@ -149,6 +149,7 @@ class ProviderSettings(_Part):
     connections: Annotated[int, Field(ge=1, le=1000)] = 10
     priority: Annotated[int, Field(ge=0, le=1000)] = 0
     backup: bool = False
+    pipeline: Annotated[int, Field(ge=1, le=2)] = 2
 
     @model_validator(mode="after")
     def _credentials_are_complete(self) -> ProviderSettings:

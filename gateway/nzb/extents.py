@@ -32,7 +32,8 @@ class Part(NamedTuple):
     alternates that the NZB lists under the same number. None at all: the NZB has a gap here.
     *number* is counted from 1, *total* is how many parts the posted file has. *begin* and *end*
     are byte offsets in the posted file (end exclusive), *size* is that file's size; None where
-    it is not known yet, and then an article may state whatever is consistent in itself.
+    it is not known yet, and then an article may state whatever is consistent in itself. *listed*
+    is how many bytes the NZB says the article has as it was posted, 0 where nobody asked.
     """
 
     message_ids: tuple[str, ...]
@@ -41,6 +42,7 @@ class Part(NamedTuple):
     begin: int | None = None
     end: int | None = None
     size: int | None = None
+    listed: int = 0
 
 
 class Extent(NamedTuple):

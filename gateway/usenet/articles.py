@@ -159,13 +159,15 @@ class ArticleSource:
         request: Request,
         part: Part,
     ) -> None:
-        expected = 0 if part.begin is None or part.end is None else part.end - part.begin
+        expected = part.listed
+        if part.begin is not None and part.end is not None:
+            expected = int((part.end - part.begin) * WIRE_OVERHEAD)
         line = b"BODY <" + message_id.encode("utf-8", "surrogateescape") + b">\r\n"
         call = provider.submit(
             (line,),
             request,
             lambda call: self._answered(flight, turn, provider, message_id, call),
-            expected_bytes=int(expected * WIRE_OVERHEAD),
+            expected_bytes=expected,
         )
         with self.lock:
             if flight.ended or flight.turn != turn:

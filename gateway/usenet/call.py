@@ -42,6 +42,7 @@ class Call:
     __slots__ = (
         "_pool",
         "abandoned",
+        "ahead",
         "busy_retries",
         "connection",
         "done",
@@ -49,9 +50,12 @@ class Call:
         "exchange",
         "expected_bytes",
         "lines",
+        "may_ride",
         "permit",
         "request",
         "retries",
+        "rider",
+        "rode",
         "waiter",
     )
 
@@ -71,6 +75,11 @@ class Call:
         self.retries = RETRIES
         self.busy_retries = BUSY_RETRIES
         self.abandoned = False
+        # See `gateway.usenet.depth`. *rode*: its command was sent behind that of another.
+        self.may_ride = False
+        self.rode = False
+        self.ahead: Call | None = None
+        self.rider: Call | None = None
         self.waiter: Waiter | None = None
         self.permit: Permit | None = None
         self.connection: Connection | None = None

@@ -30,7 +30,10 @@ MOST_CONNECTIONS = 1000
 
 @dataclass(frozen=True, slots=True)
 class Account:
-    """One account with a provider. *password* is left out of repr; *tls* None: plain text."""
+    """One account with a provider. *password* is left out of repr; *tls* None: plain text.
+
+    *pipeline*: how many BODY commands there may be on one connection at a time, 1 or 2.
+    """
 
     name: str
     host: str
@@ -41,6 +44,7 @@ class Account:
     connections: int = 10
     priority: int = 0
     backup: bool = False
+    pipeline: int = 2
 
 
 class UsenetClient:
@@ -81,6 +85,7 @@ class UsenetClient:
                 self._reactor,
                 self._dialler,
                 connections=account.connections,
+                pipeline=account.pipeline,
                 connect_timeout_s=connect_timeout_s,
                 clock=clock,
             )

@@ -33,6 +33,7 @@ class Issuer(Protocol):
 class PermitState(enum.Enum):
     NEW = "made by hand: no semaphore has granted it"
     HELD = "its holder may talk to the provider"
+    RIDING = "its holder goes along with that of another, which will be passed on to it"
     RELEASED = "given back; further releases are counted and do nothing"
 
 
@@ -102,12 +103,15 @@ Granted = Callable[[Permit], bool]
 class Waiter(Entry):
     """A request on its way to a permit."""
 
-    __slots__ = ("_issuer", "granted", "permit", "state")
+    __slots__ = ("_issuer", "granted", "passenger", "permit", "state")
 
-    def __init__(self, issuer: Issuer, request: Request, granted: Granted) -> None:
+    def __init__(
+        self, issuer: Issuer, request: Request, granted: Granted, passenger: object = None
+    ) -> None:
         super().__init__(request, request.reservation or UNATTRIBUTED)
         self._issuer = issuer
         self.granted = granted
+        self.passenger = passenger  # what may go along with another; None: it may not
         self.state = WaiterState.WAITING
         self.permit: Permit | None = None
 

@@ -25,7 +25,7 @@ from gateway.usenet.handover import (
     accept,
     deliver,
 )
-from gateway.usenet.ledger import Ledger, Request
+from gateway.usenet.ledger import Ledger, Line, Request
 from gateway.usenet.permit_figures import WAIT_BOUNDS_S, PermitsSnapshot, Use, Waits
 from gateway.usenet.shares import Fixed, Policy
 from gateway.usenet.workload import Reservation, Workload, current
@@ -33,7 +33,7 @@ from gateway.usenet.workload import Reservation, Workload, current
 __all__ = ["ExtendedSemaphore", "Permit", "PermitsSnapshot", "Request", "Waiter"]
 
 # Looked up once: an enum's attribute costs more than the rest of a comparison.
-HELD, RELEASED = PermitState.HELD, PermitState.RELEASED
+HELD, RELEASED, RIDING = PermitState.HELD, PermitState.RELEASED, PermitState.RIDING
 WAITING, GRANTED, CANCELLED = WaiterState.WAITING, WaiterState.GRANTED, WaiterState.CANCELLED
 
 
@@ -132,19 +132,49 @@ class ExtendedSemaphore:
         deliver(served)
         return waiter.permit
 
-    def submit(self, request: Request, granted: Granted) -> Waiter:
+    def submit(self, request: Request, granted: Granted, *, passenger: object = None) -> Waiter:
         """Ask for a permit without waiting: *granted* is called with it, once, or never.
 
         It runs in the thread that caused the grant (this one or a releaser's), without the lock,
         perhaps before `submit` returns; inside another such callback, after that one has
         returned. It must be quick and must not wait for permits. It answers whether it accepts:
-        after False or an exception the permit is given back.
+        after False or an exception the permit is given back. *passenger*: see `ride`.
 
         Raises ValueError if a number is given and not 0 <= required_available < total.
         """
-        waiter = Waiter(self, request, granted)
+        waiter = Waiter(self, request, granted, passenger)
         self._submit(waiter)
         return waiter
+
+    def ride(self, permit: Permit) -> Waiter | None:
+        """Have the one go along whom a release of *permit* would serve now; None: nobody.
+
+        Only a waiter with a passenger, of the same reservation and kind. It is granted without
+        its callback being called; its permit counts for nothing until `pass_on` is.
+        """
+        with self._lock:
+            line = self._after(permit)
+            if line is None or line.account is not permit.account or line.demand != permit.demand:
+                return None
+            waiter = line.waiters[0]
+            if waiter.passenger is None:
+                return None
+            self._ledger.leave(waiter)
+            self._entitle(waiter, line, self._clock(), RIDING)
+            waiter.granted = accept
+            return waiter
+
+    def pass_on(self, permit: Permit, rider: Permit) -> None:
+        """Let *rider* hold what *permit* does: the books stay as they are."""
+        with self._lock:
+            if permit.state is not HELD or rider.state is not RIDING:
+                raise RuntimeError(f"{permit!r} cannot be passed on to {rider!r}")
+            permit.state, rider.state = RELEASED, HELD
+
+    def guarantee(self, workload: Workload) -> int:
+        """Return how many permits are guaranteed to *workload* at this moment."""
+        with self._lock:
+            return self._policy.limits(self._ledger.total, self._ledger.whole).guarantee[workload]
 
     def resize(self, total: int, whole: int | None = None) -> None:
         """Change the total, and serve whoever can be served now. What is held stays held.
@@ -214,17 +244,32 @@ class ExtendedSemaphore:
             if line is None:
                 break
             waiter = ledger.serve(line)
-            waited_s = now - waiter.since
-            permit = Permit(self, waiter.reservation, line.demand, waited_s)
-            permit.account = line.account
-            permit.state = HELD
-            waiter.permit = permit
-            waiter.state = GRANTED
-            waits = self._waits[line.workload]
-            waits.counts[bisect_left(WAIT_BOUNDS_S, waited_s)] += 1
-            waits.sum_s += waited_s
+            self._entitle(waiter, line, now, HELD)
             served.append(waiter)
         return served
+
+    def _entitle(self, waiter: Waiter, line: Line[Waiter], now: float, state: PermitState) -> None:
+        waited_s = now - waiter.since
+        permit = Permit(self, waiter.reservation, line.demand, waited_s)
+        permit.account = line.account
+        permit.state = state
+        waiter.permit = permit
+        waiter.state = GRANTED
+        waits = self._waits[line.workload]
+        waits.counts[bisect_left(WAIT_BOUNDS_S, waited_s)] += 1
+        waits.sum_s += waited_s
+
+    def _after(self, permit: Permit) -> Line[Waiter] | None:
+        """Return the line that a release of *permit* would serve now, None if it would nobody."""
+        ledger, account = self._ledger, permit.account
+        if permit.state is not HELD or account is None or ledger.total < ledger.held:
+            return None
+        if not ledger.waiting:
+            return None
+        ledger.give_back(permit.reservation, permit.demand, account)
+        line = self._policy.choose(ledger, self._clock())
+        ledger.take_again(permit.reservation, permit.demand, account)
+        return line
 
     def _enter(self, waiter: Waiter) -> None:
         waiter.request.check(self._ledger.total)
@@ -289,15 +334,9 @@ class ExtendedSemaphore:
 
     def extend(self, permit: Permit) -> bool:
         with self._lock:
-            ledger, account = self._ledger, permit.account
-            if permit.state is not HELD or account is None or ledger.total < ledger.held:
+            if permit.state is not HELD or self._ledger.total < self._ledger.held:
                 return False
-            if not ledger.waiting:
-                return True
-            ledger.give_back(permit.reservation, permit.demand, account)
-            line = self._policy.choose(ledger, self._clock())
-            ledger.take_again(permit.reservation, permit.demand, account)
-            return line is None
+            return self._after(permit) is None
 
 
 def _check_total(total: int) -> None:

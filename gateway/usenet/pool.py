@@ -21,6 +21,7 @@ from dataclasses import replace
 from gateway.errors import ConnectFailed, ConnectionLost, ProviderBusy, ProviderError
 from gateway.usenet.call import Call
 from gateway.usenet.connection import Connection, Server
+from gateway.usenet.depth import Depth, partner
 from gateway.usenet.exchange import Exchange
 from gateway.usenet.limit import Limit, Slots
 from gateway.usenet.permits import ExtendedSemaphore, Permit, Request
@@ -50,6 +51,7 @@ class Pool:
         dialler: Executor,
         *,
         connections: int,
+        pipeline: int = 2,
         connect_timeout_s: float = 10.0,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
@@ -62,10 +64,12 @@ class Pool:
         self._slots: Slots | None = None
         self._connect_timeout_s = connect_timeout_s
         self._clock = clock
-        # Under the lock: who is live and who of them is idle, and what was measured and learned.
+        # Under the lock: who is live and who of them is idle, what was measured and learned, and
+        # who has two commands at a time.
         self._lock = threading.Lock()
         self._resizing = threading.Lock()  # the limit and the total of permits change as one
         self._roster = Roster()
+        self._depth = Depth(permits, pipeline, clock)
         self._closings: deque[float] = deque(maxlen=CLOSINGS_PER_S)
         self._closed_at = -math.inf
         self._relearn_at = math.inf
@@ -90,6 +94,7 @@ class Pool:
         decides whether an abandoned exchange is drained.
         """
         call = Call(self, lines, request, done, expected_bytes)
+        self._depth.see(call)
         self._relearn()
         self._ask(call)
         return call
@@ -97,6 +102,7 @@ class Pool:
     def promote(self, call: Call, request: Request) -> None:
         """See Call.promote."""
         call.request = request
+        self._depth.see_request(request)
         if call.waiter is not None:
             call.waiter.promote(request)
 
@@ -111,8 +117,13 @@ class Pool:
             connection, exchange = call.connection, call.exchange
             if connection is None or exchange is None or exchange.is_complete:
                 return False
+            other = partner(call)
+            if other is not None and not other.abandoned:
+                return False  # it is drained, for the sake of the other
             now = self._clock()
             left_s = max(0, call.expected_bytes - exchange.received) * self._s_per_byte
+            if other is not None:
+                left_s += other.expected_bytes * self._s_per_byte
             spent = len(self._closings) == CLOSINGS_PER_S and now - self._closings[0] < 1.0
             if left_s <= self._login_s or spent:
                 return False
@@ -177,7 +188,10 @@ class Pool:
     def _ask(self, call: Call) -> None:
         request = call.request
         log_request(self, request)
-        waiter = self.permits.submit(request, lambda permit: self._granted(call, permit))
+        passenger = call if call.may_ride else None
+        waiter = self.permits.submit(
+            request, lambda permit: self._granted(call, permit), passenger=passenger
+        )
         with self._lock:
             call.waiter = waiter
             abandoned = call.abandoned
@@ -185,6 +199,8 @@ class Pool:
             waiter.promote(call.request)
         if self._slots is not None and waiter.permit is None:
             self._slots.ask()
+        if call.may_ride and waiter.permit is None:
+            self._deepen()
         if abandoned and waiter.cancel():
             # It was left between two attempts, when there was nothing to cancel.
             call.error = ConnectionLost(f"{self.name}: nobody wants this any more")
@@ -255,8 +271,29 @@ class Pool:
             expected_bytes=call.expected_bytes,
         )
         with self._lock:
-            call.connection, call.exchange = connection, exchange
+            call.connection, call.exchange, call.rode = connection, exchange, False
+            self._depth.begin(call)
         self._reactor.start(connection, exchange)
+        if call.may_ride:
+            self._deepen(call)
+
+    def _deepen(self, front: Call | None = None) -> None:
+        """Send what waits behind *front*, or behind another, where that makes nobody wait."""
+        with self._lock:
+            if self._stopped:
+                return
+            call = self._depth.board(self._limit.now, front)
+            if call is None:
+                return
+            connection = call.connection
+            assert connection is not None
+            call.exchange = exchange = Exchange(
+                call.lines,
+                lambda exchange: self._finished(call, connection, exchange, 0.0),
+                expected_bytes=call.expected_bytes,
+            )
+            # Within the lock: what rides with it must be ordered later.
+            self._reactor.start(connection, exchange)
 
     # -- on the dispatcher's thread ---------------------------------------------------------------
 
@@ -265,14 +302,22 @@ class Pool:
     ) -> None:
         with self._lock:
             self._received += exchange.received
-            if exchange.error is None and exchange.received:
+            if exchange.error is None and exchange.received and not call.rode:
                 took = self._clock() - exchange.sent_at
                 self._s_per_byte = _average(self._s_per_byte, took / exchange.received)
             elif connection in self._roster.cut:
                 call.retries += 1  # no failure of this call
             elif exchange.error is not None and not exchange.received and not call.abandoned:
                 self._suspect_before = max(self._suspect_before, idle_until)
-        self._put_back(call, connection, exchange.error)
+            rider = self._depth.end(call)
+            if rider is not None and exchange.error is not None:
+                rider.retries += 1  # no failure of this one
+                rider.may_ride = False  # once is enough
+        if rider is None:
+            self._put_back(call, connection, exchange.error)
+        else:
+            self._deepen(rider)
+            self._settle(call, exchange.error)
 
     def _put_back(self, call: Call, connection: Connection, error: ProviderError | None) -> None:
         with self._lock:
@@ -290,8 +335,8 @@ class Pool:
 
     def _settle(self, call: Call, error: ProviderError | None) -> None:
         permit, call.permit = call.permit, None
-        assert permit is not None
-        permit.release()
+        if permit is not None:  # it has not been passed on
+            permit.release()
         if error is not None and not call.abandoned and not self._stopped:
             if isinstance(error, ProviderBusy) and call.busy_retries and self._roster.live:
                 call.busy_retries -= 1

@@ -178,6 +178,7 @@ class Transfer:
             begin,
             end,
             self._scrutiny.size(number),
+            segment.bytes,
         )
         under_way.add(asked, self._source.request(part, demand=False))
 
@@ -252,7 +253,8 @@ class _UnderWay:
         count = len(self)
         if count < connections + (0 if come else _WRITTEN):
             return True
-        return count + come < 2 * connections and self._bytes + asked.weight <= _AHEAD
+        ahead = self._bytes + (1 + come - connections) * asked.weight
+        return count + come < 2 * connections and ahead <= _AHEAD
 
     def add(self, asked: Asked, fetch: Pending) -> None:
         self._number += 1

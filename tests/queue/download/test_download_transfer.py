@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import os
 import random
+import re
 import threading
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -53,6 +56,35 @@ def test_irregular_and_single_parts_lie_where_they_belong(
     fetching = begin(post)
     fetching.fetch()
     assert (fetching.data(0), fetching.data(1)) == (film[:50_000], b"x")
+
+
+@pytest.mark.parametrize("stall_s", [30])
+@pytest.mark.parametrize(
+    ("listed", "asked"),
+    [(7_200, 19), pytest.param(16 << 20, 10 + 4, id="no more than 64 MiB beside what arrives")],
+)
+def test_articles_are_asked_for_behind_others_that_still_arrive(
+    server: NewsServer,
+    begin: Begin,
+    post: Post,
+    in_thread: InThread,
+    film: bytes,
+    listed: int,
+    asked: int,
+) -> None:
+    server.fail(Fault.STALL, *post.message_ids[:10], times=1, after=2_000)
+    nzb = re.sub(rb'bytes="\d+"', b'bytes="%d"' % listed, post.nzb)
+    fetching = begin(replace(post, nzb=nzb))
+    in_thread(fetching.fetch)
+    try:
+        server.wait_for(
+            lambda counts: counts.commands["BODY"] == asked and counts.stalled == 10, 20
+        )
+    finally:
+        server.release()
+    server.wait_for(lambda counts: len(counts.bodies) == len(post.message_ids), 20)
+    assert server.counts.peak_connections == 10
+    assert most_often_asked(server) == 1
 
 
 def test_nothing_is_fetched_again_once_it_is_there(
@@ -313,3 +345,21 @@ def test_a_descriptor_for_each_file_is_not_needed(server: NewsServer, begin: Beg
     fetching.fetch()
     assert [fetching.data(n) for n in range(200)] == list(contents.values())
     assert len(list(Path("/proc/self/fd").iterdir())) < before + 100
+
+
+def test_what_nobody_reads_again_makes_way_in_the_page_cache_once_it_is_on_the_disk(
+    server: NewsServer, begin: Begin, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    given_up: list[int] = []
+
+    def advise(fd: int, _offset: int, _length: int, advice: int) -> None:
+        assert advice == os.POSIX_FADV_DONTNEED
+        given_up.append(os.fstat(fd).st_ino)
+
+    monkeypatch.setattr(os, "posix_fadvise", advise)
+    post = make_posts({"film.mkv": b"film" * 2_000, "film.rar": b"rar" * 2_000}, part_size=1_000)
+    server.add(post)
+    fetching = begin(post)
+    fetching.files.unread = {0}
+    fetching.fetch()
+    assert set(given_up) == {fetching.files.path(0).stat().st_ino}

@@ -1,0 +1,115 @@
+"""Which exchanges have another one behind them on their connection (`Depth`).
+
+A command that is sent while the reply to another still arrives costs no round trip. Two deep
+takes all there is to be had. It is for who waits for nobody: articles of the queue. Some
+connections stay one deep, so that one whose article is nearly done is always near.
+
+    front   its reply arrives, or will next; it holds the permit
+    rider   its command is sent behind that of the front, whose permit is passed on to it
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+
+from gateway.usenet.call import Call
+from gateway.usenet.permits import ExtendedSemaphore, Request
+from gateway.usenet.workload import Workload
+
+# For so long after a read of any stream, what streams are guaranteed stays one deep.
+STREAMS_S = 60.0
+
+
+class Depth:
+    """The fronts of one pool that may have riders. Kept under the pool's lock, without I/O.
+
+    *pipeline*: how many commands there may be on one connection, 1 or 2.
+    """
+
+    # Invariants: a front is in `_single` or, with its rider, in `_double`; front.rider and
+    # rider.ahead name each other. A call that may not ride is in neither.
+
+    def __init__(
+        self, permits: ExtendedSemaphore, pipeline: int, clock: Callable[[], float]
+    ) -> None:
+        self._permits = permits
+        self._pipeline = pipeline
+        self._clock = clock
+        self._streamed_at = -math.inf
+        self._single: dict[Call, None] = {}  # the one that has been sent longest ago first
+        self._double: set[Call] = set()
+
+    def see(self, call: Call) -> None:
+        """Note who asks for *call*, which decides whether it may ride."""
+        call.may_ride = self._pipeline > 1 and bool(call.expected_bytes) and _waits_for_nobody(call)
+        self.see_request(call.request)
+
+    def see_request(self, request: Request) -> None:
+        """Note that a stream reads, if it is one."""
+        reservation = request.reservation
+        if reservation is not None and reservation.workload is Workload.STREAM:
+            self._streamed_at = self._clock()
+
+    def begin(self, call: Call) -> None:
+        """Note that the reply to *call* is the next on its connection."""
+        if call.may_ride:
+            self._single[call] = None
+
+    def board(self, limit: int, front: Call | None = None) -> Call | None:
+        """Return the call that goes along with *front*, or with the oldest; None: none does.
+
+        It has its connection and a permit that rides. At most so many of *limit* connections
+        are two deep that enough are left for viewers.
+        """
+        if front is None:
+            front = next(iter(self._single), None)
+        if front is None or front not in self._single or front.permit is None:
+            return None
+        if len(self._double) >= limit - self._kept(limit):
+            return None
+        waiter = self._permits.ride(front.permit)
+        if waiter is None:
+            return None
+        call = waiter.passenger
+        assert isinstance(call, Call)
+        call.permit, call.connection = waiter.permit, front.connection
+        call.rode, call.ahead, front.rider = True, front, call
+        del self._single[front]
+        self._double.add(front)
+        return call
+
+    def end(self, front: Call) -> Call | None:
+        """Note that *front* has ended; return its rider, the new front, which has its permit."""
+        self._single.pop(front, None)
+        rider, permit = front.rider, front.permit
+        if rider is None:
+            return None
+        assert permit is not None
+        assert rider.permit is not None
+        self._double.discard(front)
+        front.rider = rider.ahead = front.permit = None
+        self._permits.pass_on(permit, rider.permit)
+        self._single[rider] = None
+        return rider
+
+    def _kept(self, limit: int) -> int:
+        kept = max(1, limit // 10)
+        if self._clock() - self._streamed_at < STREAMS_S:
+            kept = max(kept, self._permits.guarantee(Workload.STREAM))
+        return kept
+
+
+def partner(call: Call) -> Call | None:
+    """Return who else is on the connection of *call*."""
+    return call.rider if call.rider is not None else call.ahead
+
+
+def _waits_for_nobody(call: Call) -> bool:
+    request = call.request
+    return (
+        request.reservation is not None
+        and request.reservation.workload is Workload.QUEUE
+        and not request.demand
+        and request.required_available is None
+    )

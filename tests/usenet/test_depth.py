@@ -1,0 +1,298 @@
+"""Two commands on one connection: for who waits for nobody, and never to a viewer's cost."""
+
+from __future__ import annotations
+
+import random
+import threading
+import time
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+
+import pytest
+
+from gateway.demo import Fault, NewsServer, make_post
+from gateway.errors import GatewayError
+from gateway.nzb.extents import Part
+from gateway.usenet.client import Account, UsenetClient
+from gateway.usenet.flight import Fetch
+from gateway.usenet.permits import ExtendedSemaphore, Permit, Request, Waiter
+from gateway.usenet.shares import Shares
+from gateway.usenet.workload import Reservation, Workload
+
+To = Callable[..., Account]
+MakeClient = Callable[..., UsenetClient]
+
+SIZE = 10_000
+DATA = random.Random(8).randbytes(60 * SIZE)
+POST = make_post("film.mkv", DATA, part_size=SIZE)
+PARTS = [
+    Part((message_id,), number, len(POST.message_ids), begin, begin + SIZE, len(DATA))
+    for number, (message_id, begin) in enumerate(
+        zip(POST.message_ids, range(0, len(DATA), SIZE), strict=True), 1
+    )
+]
+QUEUED = Reservation(Workload.QUEUE)
+WATCHING = Reservation(Workload.STREAM, 1)
+CHECKING = Reservation(Workload.HEALTH)
+
+
+@pytest.fixture
+def download(make_client: MakeClient, to: To) -> Callable[..., UsenetClient]:
+    """Make a client of a server that has the post."""
+
+    def make(server: NewsServer, connections: int, **options: object) -> UsenetClient:
+        server.add(POST)
+        return make_client(to(server, connections=connections, **options), stall_s=30)
+
+    return make
+
+
+def ask(client: UsenetClient, numbers: range) -> list[Fetch]:
+    return [
+        client.source.request(PARTS[number], reservation=QUEUED, demand=False) for number in numbers
+    ]
+
+
+def data(number: int) -> bytes:
+    return DATA[number * SIZE : (number + 1) * SIZE]
+
+
+def stalled(server: NewsServer, client: UsenetClient, connections: int) -> list[Fetch]:
+    """Bring as many articles of the queue to a stop as there are connections."""
+    server.fail(Fault.STALL, times=connections, after=2_000)
+    fetches = ask(client, range(connections))
+    server.wait_for(lambda counts: counts.stalled == connections, 10)
+    return fetches
+
+
+def settle(client: UsenetClient) -> None:
+    """Wait until every permit is back."""
+    permits, deadline = client.pools["main"].permits, time.monotonic() + 10
+    while permits.snapshot().free != permits.snapshot().total:
+        assert time.monotonic() < deadline, permits.snapshot()
+        threading.Event().wait(0.01)
+
+
+# -- over a news server
+
+
+def test_articles_of_the_queue_are_asked_for_behind_others_on_nine_connections_of_ten(
+    server: NewsServer, download: Callable[..., UsenetClient]
+) -> None:
+    client = download(server, 10)
+    fetches = stalled(server, client, 10)
+    fetches += ask(client, range(10, 30))
+    server.wait_for(lambda counts: counts.commands["BODY"] == 19, 10)
+    assert client.pools["main"].permits.snapshot().held[Workload.QUEUE] == 10
+    server.release()
+    for number, fetch in enumerate(fetches):
+        assert fetch.result(10).data == data(number)
+    settle(client)
+    assert server.counts.peak_connections == 10
+    assert server.counts.commands["BODY"] == 30
+
+
+def test_a_single_connection_has_one_command_at_a_time(
+    server: NewsServer, download: Callable[..., UsenetClient]
+) -> None:
+    client = download(server, 1)
+    fetches = stalled(server, client, 1) + ask(client, range(1, 3))
+    permits = client.pools["main"].permits
+    assert permits.snapshot().waiting[Workload.QUEUE] == 2
+    server.release()
+    assert [fetch.result(10).data for fetch in fetches] == [data(number) for number in range(3)]
+
+
+def test_depth_one_turns_it_off(server: NewsServer, download: Callable[..., UsenetClient]) -> None:
+    client = download(server, 4, pipeline=1)
+    fetches = stalled(server, client, 4) + ask(client, range(4, 8))
+    assert client.pools["main"].permits.snapshot().waiting[Workload.QUEUE] == 4
+    server.release()
+    assert [fetch.result(10).data for fetch in fetches] == [data(number) for number in range(8)]
+
+
+def test_nothing_is_put_behind_another_while_a_viewer_waits(
+    server: NewsServer, download: Callable[..., UsenetClient]
+) -> None:
+    client = download(server, 4)
+    fetches = stalled(server, client, 4)
+    watched = client.source.request(PARTS[40], reservation=WATCHING)
+    fetches += ask(client, range(4, 8))
+    assert client.pools["main"].permits.snapshot().waiting[Workload.QUEUE] == 4
+    server.release()
+    assert watched.result(10).data == data(40)
+    assert [fetch.result(10).data for fetch in fetches] == [data(number) for number in range(8)]
+
+
+def test_for_a_minute_after_a_viewer_what_streams_are_guaranteed_stays_one_deep(
+    server: NewsServer, download: Callable[..., UsenetClient]
+) -> None:
+    client = download(server, 10)
+    client.source.request(PARTS[40], reservation=WATCHING).result(10)
+    fetches = stalled(server, client, 10) + ask(client, range(10, 30))
+    # 1 that was watched, 10 in front, 6 behind them: streams are guaranteed 4 of 10.
+    server.wait_for(lambda counts: counts.commands["BODY"] == 17, 10)
+    assert client.pools["main"].permits.snapshot().waiting[Workload.QUEUE] == 14
+    server.release()
+    assert [fetch.result(10).data for fetch in fetches] == [data(number) for number in range(30)]
+
+
+def test_what_was_sent_behind_a_reply_that_broke_off_is_asked_for_again(
+    server: NewsServer, download: Callable[..., UsenetClient]
+) -> None:
+    client = download(server, 2)
+    server.fail(Fault.CUT, *POST.message_ids[::3], times=1, after=3_000)
+    fetches = ask(client, range(60))
+    assert [fetch.result(10).data for fetch in fetches] == [data(number) for number in range(60)]
+    settle(client)
+
+
+def test_who_leaves_does_not_cost_the_other_one_on_the_connection_its_reply(
+    server: NewsServer, download: Callable[..., UsenetClient]
+) -> None:
+    client = download(server, 2)
+    client.pools["main"]._s_per_byte = 1.0  # nothing would be drained alone
+    front = stalled(server, client, 2)
+    rider, waiting = ask(client, range(2, 4))
+    server.wait_for(lambda counts: counts.commands["BODY"] == 3, 10)
+    for fetch in front:
+        fetch.cancel()
+    server.release()
+    assert rider.result(10).data == data(2)
+    assert waiting.result(10).data == data(3)
+    settle(client)
+    assert server.counts.commands["BODY"] == 4  # nothing was asked for again
+
+
+def test_a_connection_that_nobody_wants_any_more_is_closed_with_both_replies(
+    server: NewsServer, download: Callable[..., UsenetClient]
+) -> None:
+    client = download(server, 2)
+    ask(client, range(40, 41))[0].result(10)  # and dialling is known to take a while
+    fetches = stalled(server, client, 2) + ask(client, range(2, 3))
+    server.wait_for(lambda counts: counts.commands["BODY"] == 4, 10)
+    client.pools["main"]._s_per_byte = 1.0
+    for fetch in fetches:
+        fetch.cancel()
+    server.wait_for(lambda counts: counts.connections == 0, 10)
+    settle(client)
+
+
+def test_a_storm_of_leavers_faults_and_limits_loses_no_permit_and_mixes_no_articles(
+    server: NewsServer, download: Callable[..., UsenetClient]
+) -> None:
+    client = download(server, 6)
+    server.fail(Fault.CUT, *POST.message_ids[::7], times=2, after=3_000)
+    server.fail(Fault.STALL, *POST.message_ids[3::11], times=1, after=3_000, seconds=0.1)
+    server.fail(Fault.MISSING, *POST.message_ids[5::13], times=2)
+
+    def storm(seed: int) -> int:
+        rng, got = random.Random(seed), 0
+        for _ in range(60):
+            numbers = [rng.randrange(60) for _ in range(8)]
+            who = rng.choice((QUEUED, QUEUED, QUEUED, WATCHING, CHECKING))
+            fetches = [
+                client.source.request(PARTS[number], reservation=who, demand=who is WATCHING)
+                for number in numbers
+            ]
+            for number, fetch in zip(numbers, fetches, strict=True):
+                if rng.random() < 0.2:
+                    fetch.cancel()
+                    continue
+                try:
+                    assert fetch.result(20).data == data(number)
+                    got += 1
+                except GatewayError:
+                    continue
+            if rng.random() < 0.05:
+                client.pools["main"].resize(rng.choice((2, 4, 6)))
+        return got
+
+    with ThreadPoolExecutor(6) as threads:
+        assert sum(threads.map(storm, range(6))) > 1_500
+    settle(client)
+    status, permits = client.pools["main"].status(), client.pools["main"].permits.snapshot()
+    assert server.counts.peak_connections <= 6
+    assert status.live <= status.limit
+    assert (permits.double_releases, permits.unattributed) == (0, 0)
+
+
+# -- permits
+
+
+class Passengers:
+    """Ask a semaphore for permits, with passengers or without."""
+
+    def __init__(self, total: int) -> None:
+        self.permits = ExtendedSemaphore(total, Shares())
+        self.granted: list[Permit] = []
+
+    def submit(
+        self, reservation: Reservation, *, passenger: object = None, demand: bool = False
+    ) -> Waiter:
+        def take(permit: Permit) -> bool:
+            self.granted.append(permit)
+            return True
+
+        request = Request(reservation, demand)
+        return self.permits.submit(request, take, passenger=passenger)
+
+
+def test_a_passenger_goes_along_and_is_passed_the_permit() -> None:
+    asked = Passengers(1)
+    asked.submit(QUEUED)
+    waiter = asked.submit(QUEUED, passenger="second")
+    (first,) = asked.granted
+    assert asked.permits.ride(first) is waiter
+    assert waiter.passenger == "second"
+    rider = waiter.permit
+    assert rider is not None
+    assert not rider.held
+    assert asked.permits.ride(first) is None
+    asked.permits.pass_on(first, rider)
+    assert (first.held, rider.held) == (False, True)
+    assert asked.permits.snapshot().held[Workload.QUEUE] == 1
+    rider.release()
+    snapshot = asked.permits.snapshot()
+    assert (snapshot.free, snapshot.double_releases) == (1, 0)
+    assert asked.granted == [first]  # the callback of a rider is never called
+
+
+@pytest.mark.parametrize(
+    ("reservation", "demand"), [(WATCHING, True), (CHECKING, False), (QUEUED, True)]
+)
+def test_nobody_goes_along_where_a_release_would_serve_somebody_else(
+    reservation: Reservation, demand: bool
+) -> None:
+    asked = Passengers(3)
+    for _ in range(3):
+        asked.submit(QUEUED)
+    asked.submit(reservation, demand=demand)
+    asked.submit(QUEUED, passenger="later")
+    assert asked.permits.ride(asked.granted[0]) is None
+
+
+def test_nobody_goes_along_on_what_is_held_above_the_total() -> None:
+    asked = Passengers(2)
+    for _ in range(2):
+        asked.submit(QUEUED)
+    asked.submit(QUEUED, passenger="third")
+    asked.permits.resize(1)
+    assert asked.permits.ride(asked.granted[0]) is None
+
+
+def test_who_has_no_passenger_waits_for_a_permit_of_its_own() -> None:
+    asked = Passengers(1)
+    asked.submit(QUEUED)
+    asked.submit(QUEUED)
+    asked.submit(QUEUED, passenger="third")
+    assert asked.permits.ride(asked.granted[0]) is None
+
+
+def test_a_permit_that_is_not_held_is_passed_to_nobody() -> None:
+    asked = Passengers(2)
+    asked.submit(QUEUED)
+    asked.submit(QUEUED)
+    first, second = asked.granted
+    with pytest.raises(RuntimeError, match="cannot be passed on"):
+        asked.permits.pass_on(first, second)
