@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import os
 import shutil
+import sys
 import zlib
 from collections import OrderedDict
 from collections.abc import Collection, Iterator
@@ -53,11 +54,13 @@ class PartialFiles:
     """The files in *folder* that a download fills, by number.
 
     For one thread, but for `sync`. A file has its size from the beginning, and takes room as it is
-    filled.
+    filled. *unread* are those that nobody here reads again: they are not kept in the page cache,
+    where tens of gigabytes would take the place of what other programs read.
     """
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
+        self.unread: Collection[int] = ()
         self._open: OrderedDict[int, int] = OrderedDict()  # the one used last comes last
         with translated(folder):
             folder.mkdir(exist_ok=True)
@@ -107,6 +110,8 @@ class PartialFiles:
                 fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
                 try:
                     os.fsync(fd)
+                    if number in self.unread and sys.platform == "linux":
+                        os.posix_fadvise(fd, 0, 0, os.POSIX_FADV_DONTNEED)
                 finally:
                     os.close(fd)
         with translated(self.folder):

@@ -193,6 +193,7 @@ class Job:
             self.meter.aim(done, total, missing)
             self._check_room(total - done, data)
             told = self._par2.tell(par2s, ticket)
+            self._files.unread = {n for n in data if kind_of(self._posted.names(n)) is Kind.PLAIN}
             self._par2.fetch(data, ticket)
             if not par2s:
                 self._wholeness.check(data)
