@@ -32,8 +32,8 @@ _DISK_LINE = Scenario(
     connections=20,
 )
 # Here connections carry just what the line does: whoever lets one idle for a round trip is slower.
-_DISK_SLOW = replace(SLOW, name="disk-slow", spec=PostSpec("bench.mkv", 2 * GIB, 4 << 20))
-_DISK_PREMIUM = replace(PREMIUM, name="disk-premium", spec=PostSpec("bench.mkv", 6 * GIB))
+_DISK_SLOW = replace(SLOW, name="disk-slow", spec=PostSpec("bench.mkv", 4 * GIB, 4 << 20))
+_DISK_PREMIUM = replace(PREMIUM, name="disk-premium", spec=PostSpec("bench.mkv", 12 * GIB))
 
 
 @dataclass(frozen=True, slots=True)
