@@ -4,6 +4,9 @@ A command that is sent while the reply to another still arrives costs no round t
 takes all there is to be had. It is for who waits for nobody: articles of the queue. Some
 connections stay one deep, so that one whose article is nearly done is always near.
 
+Servers are known that hang up on a second command, or never answer it. Where no second one has
+been answered yet, connections that are lost with two commands on them raise doubts.
+
     front   its reply arrives, or will next; it holds the permit
     rider   its command is sent behind that of the front, whose permit is passed on to it
 """
@@ -19,6 +22,9 @@ from gateway.usenet.workload import Workload
 
 # For so long after a read of any stream, what streams are guaranteed stays one deep.
 STREAMS_S = 60.0
+# After so many doubts all connections stay one deep for so long.
+DOUBTS = 3
+DOUBTED_S = 600.0
 
 
 class Depth:
@@ -37,6 +43,9 @@ class Depth:
         self._pipeline = pipeline
         self._clock = clock
         self._streamed_at = -math.inf
+        self._is_proven = False
+        self._doubts = 0
+        self._resumes_at = -math.inf
         self._single: dict[Call, None] = {}  # the one that has been sent longest ago first
         self._double: set[Call] = set()
 
@@ -66,7 +75,7 @@ class Depth:
             front = next(iter(self._single), None)
         if front is None or front not in self._single or front.permit is None:
             return None
-        if len(self._double) >= limit - self._kept(limit):
+        if len(self._double) >= limit - self._kept(limit) or self._clock() < self._resumes_at:
             return None
         waiter = self._permits.ride(front.permit)
         if waiter is None:
@@ -79,10 +88,33 @@ class Depth:
         self._double.add(front)
         return call
 
-    def end(self, front: Call) -> Call | None:
-        """Note that *front* has ended; return its rider, the new front, which has its permit."""
+    def learn(self, call: Call, *, is_lost: bool) -> bool:
+        """Note, before `end`, how *call* has ended; return whether the server is doubted now.
+
+        *is_lost*: the connection was, and nobody here had closed it.
+        """
+        if call.rode and not is_lost:
+            self._is_proven = True
+        was_double = call.rider is not None or (call.rode and call.may_ride)
+        if self._is_proven or not is_lost or not was_double:
+            return False
+        self._doubts += 1
+        if self._doubts < DOUBTS:
+            return False
+        self._doubts = 0
+        self._resumes_at = self._clock() + DOUBTED_S
+        return True
+
+    def end(self, front: Call, *, is_lost: bool) -> Call | None:
+        """Note that *front* has ended; return its rider, which has its permit.
+
+        The rider is the new front, or, with the connection, lost as well. Who is lost that was not
+        alone is tried once more than others, alone: that may have been the reason.
+        """
         self._single.pop(front, None)
         rider, permit = front.rider, front.permit
+        if is_lost and (rider is not None or front.rode):
+            _retry_alone(front)
         if rider is None:
             return None
         assert permit is not None
@@ -90,7 +122,10 @@ class Depth:
         self._double.discard(front)
         front.rider = rider.ahead = front.permit = None
         self._permits.pass_on(permit, rider.permit)
-        self._single[rider] = None
+        if is_lost:
+            _retry_alone(rider)
+        else:
+            self._single[rider] = None
         return rider
 
     def _kept(self, limit: int) -> int:
@@ -103,6 +138,11 @@ class Depth:
 def partner(call: Call) -> Call | None:
     """Return who else is on the connection of *call*."""
     return call.rider if call.rider is not None else call.ahead
+
+
+def _retry_alone(call: Call) -> None:
+    call.retries += call.may_ride
+    call.may_ride = False
 
 
 def _waits_for_nobody(call: Call) -> bool:

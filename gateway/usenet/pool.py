@@ -21,7 +21,7 @@ from dataclasses import replace
 from gateway.errors import ConnectFailed, ConnectionLost, ProviderBusy, ProviderError
 from gateway.usenet.call import Call
 from gateway.usenet.connection import Connection, Server
-from gateway.usenet.depth import Depth, partner
+from gateway.usenet.depth import DOUBTED_S, Depth, partner
 from gateway.usenet.exchange import Exchange
 from gateway.usenet.limit import Limit, Slots
 from gateway.usenet.permits import ExtendedSemaphore, Permit, Request
@@ -309,15 +309,22 @@ class Pool:
                 call.retries += 1  # no failure of this call
             elif exchange.error is not None and not exchange.received and not call.abandoned:
                 self._suspect_before = max(self._suspect_before, idle_until)
-            rider = self._depth.end(call)
-            if rider is not None and exchange.error is not None:
-                rider.retries += 1  # no failure of this one
-                rider.may_ride = False  # once is enough
+            is_lost = exchange.error is not None
+            is_ours = call.abandoned or self._stopped or connection in self._roster.cut
+            is_doubted = not is_ours and self._depth.learn(call, is_lost=is_lost)
+            rider = self._depth.end(call, is_lost=is_lost)
+        if is_doubted:
+            log.warning(
+                "%s loses connections with two commands on them: one at a time for %.0f min; "
+                "if this comes back, set PIPELINE=1 for it (%s)",
+                self.name, DOUBTED_S / 60, exchange.error,
+            )  # fmt: skip
         if rider is None:
             self._put_back(call, connection, exchange.error)
-        else:
+            return
+        if not is_lost:
             self._deepen(rider)
-            self._settle(call, exchange.error)
+        self._settle(call, exchange.error)
 
     def _put_back(self, call: Call, connection: Connection, error: ProviderError | None) -> None:
         with self._lock:

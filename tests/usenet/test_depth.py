@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import random
+import re
+import socket
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 
 import pytest
 
@@ -14,6 +17,7 @@ from gateway.demo import Fault, NewsServer, make_post
 from gateway.errors import GatewayError
 from gateway.nzb.extents import Part
 from gateway.usenet.client import Account, UsenetClient
+from gateway.usenet.depth import DOUBTS
 from gateway.usenet.flight import Fetch
 from gateway.usenet.permits import ExtendedSemaphore, Permit, Request, Waiter
 from gateway.usenet.shares import Shares
@@ -215,6 +219,104 @@ def test_a_storm_of_leavers_faults_and_limits_loses_no_permit_and_mixes_no_artic
     assert server.counts.peak_connections <= 6
     assert status.live <= status.limit
     assert (permits.double_releases, permits.unattributed) == (0, 0)
+
+
+class OneAtATime:
+    """Stands before a server, and hangs up on whoever sends a BODY before the last one's end."""
+
+    def __init__(self, server: NewsServer) -> None:
+        self._server = server
+        self._listener = socket.create_server(("127.0.0.1", 0))
+        self.host, self.port = self._listener.getsockname()
+        self.hung_up = 0
+        self._sockets: list[socket.socket] = []
+        self._threads: list[threading.Thread] = []
+        self._run(self._accept)
+
+    def close(self) -> None:
+        for each in (self._listener, *self._sockets):
+            with suppress(OSError):
+                each.shutdown(socket.SHUT_RDWR)
+            each.close()
+        for thread in self._threads:
+            thread.join(10)
+
+    def _run(self, target: Callable[..., None], *arguments: object) -> None:
+        thread = threading.Thread(target=target, args=arguments)
+        self._threads.append(thread)
+        thread.start()
+
+    def _accept(self) -> None:
+        with suppress(OSError):
+            while True:
+                client, _ = self._listener.accept()
+                upstream = socket.create_connection((self._server.host, self._server.port))
+                self._sockets += [client, upstream]
+                asked: list[bytes] = []
+                self._run(self._ask, client, upstream, asked)
+                self._run(self._answer, client, upstream, asked)
+
+    def _ask(self, client: socket.socket, upstream: socket.socket, asked: list[bytes]) -> None:
+        with suppress(OSError):
+            while data := client.recv(1 << 16):
+                asked += re.findall(rb"BODY [^\r]+\r\n", data)
+                if len(asked) > 1:
+                    self.hung_up += 1
+                    break
+                upstream.sendall(data)
+        for each in (client, upstream):
+            with suppress(OSError):
+                each.shutdown(socket.SHUT_RDWR)
+
+    def _answer(self, client: socket.socket, upstream: socket.socket, asked: list[bytes]) -> None:
+        last = b""
+        with suppress(OSError):
+            while data := upstream.recv(1 << 16):
+                last = last[-4:] + data
+                if last.endswith(b"\r\n.\r\n"):
+                    asked.clear()
+                client.sendall(data)
+
+
+@pytest.fixture
+def one_at_a_time(server: NewsServer) -> Iterator[OneAtATime]:
+    before = OneAtATime(server)
+    yield before
+    before.close()
+
+
+def test_a_server_that_hangs_up_on_a_second_command_is_soon_asked_one_at_a_time(
+    server: NewsServer,
+    one_at_a_time: OneAtATime,
+    make_client: MakeClient,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    server.add(POST)
+    there = Account("main", one_at_a_time.host, one_at_a_time.port, tls=None, connections=6)
+    client = make_client(there, stall_s=30)
+    fetches = ask(client, range(60))
+    assert [fetch.result(20).data for fetch in fetches] == [data(number) for number in range(60)]
+    assert DOUBTS <= one_at_a_time.hung_up < 15, "every second article would make 30"
+    (warned,) = (one.message for one in caplog.records if "two commands" in one.message)
+    assert "set PIPELINE=1" in warned
+    settle(client)
+
+
+def test_a_server_that_has_answered_a_second_command_is_never_doubted(
+    server: NewsServer, download: Callable[..., UsenetClient], caplog: pytest.LogCaptureFixture
+) -> None:
+    client = download(server, 6)
+    for fetch in ask(client, range(30)):
+        fetch.result(10)
+    server.fail(Fault.CUT, *POST.message_ids[30:60], times=1, after=3_000)
+    fetches = ask(client, range(30, 60))
+    for fetch in fetches:
+        try:
+            fetch.result(10)
+        except GatewayError:
+            continue
+    assert not [one for one in caplog.records if "two commands" in one.message]
+    settle(client)
 
 
 # -- permits
