@@ -157,6 +157,13 @@ class LeaseLost(GatewayError):
     retryable = True
 
 
+class ProgramKilled(GatewayError):
+    """A program that repairs or unpacks was ended by somebody else: this says nothing of the post."""
+
+    http_status = 503
+    retryable = True
+
+
 class ImportFailed(GatewayError):
     """This NZB cannot become files."""
 

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import os
+import signal
+import subprocess
 import sys
 from pathlib import Path
 
 import psutil
 import pytest
 
-from gateway.errors import ImportFailed
+from gateway.errors import ImportFailed, ProgramKilled
 from gateway_queue.unpacking.running import Limits, run
 
 LIMITS = Limits(file_size=1 << 20)
@@ -122,3 +125,59 @@ def test_a_program_that_hangs_is_ended(tmp_path: Path) -> None:
             tick=lambda _: None,
         )
     assert [*tmp_path.iterdir()] == []
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="only Linux tells children of a death")
+def test_no_program_outlives_a_gateway_that_is_killed(tmp_path: Path) -> None:
+    hanging = "import os, time; print(os.getpid(), flush=True); time.sleep(600)"
+    gateway = (
+        "import sys\nfrom pathlib import Path\n"
+        "from gateway_queue.unpacking.running import Limits, run\n"
+        f"run([sys.executable, '-I', '-c', {hanging!r}], folder=Path('.'), "
+        "limits=Limits(file_size=0), tick=lambda said: print(said, end='', flush=True))"
+    )
+    with subprocess.Popen(
+        [sys.executable, "-c", gateway], stdout=subprocess.PIPE, cwd=tmp_path
+    ) as process:
+        assert process.stdout is not None
+        program = psutil.Process(int(process.stdout.readline()))
+        process.send_signal(signal.SIGKILL)
+
+    try:
+        program.wait(10)
+    except psutil.TimeoutExpired:  # nobody may be there who would collect it
+        assert program.status() == psutil.STATUS_ZOMBIE
+
+
+@pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGTERM])
+def test_a_program_that_others_kill_has_said_nothing_of_what_it_worked_on(
+    tmp_path: Path, number: signal.Signals
+) -> None:
+    def kill(said: str) -> None:
+        if said:
+            os.kill(int(said), number)
+
+    with pytest.raises(ProgramKilled, match=rf"was killed \({number.name}\): the machine may"):
+        run(
+            python("import os, time; print(os.getpid(), flush=True); time.sleep(600)"),
+            folder=tmp_path,
+            limits=LIMITS,
+            tick=kill,
+        )
+
+
+def test_a_program_dies_of_what_it_does_as_it_would_by_itself(tmp_path: Path) -> None:
+    ended = run(
+        ["/bin/sh", "-c", "kill -XFSZ $$"], folder=tmp_path, limits=LIMITS, tick=lambda _: None
+    )
+    assert ended.code == -signal.SIGXFSZ
+
+
+def test_a_program_that_cannot_be_run_says_why(tmp_path: Path) -> None:
+    if sys.platform != "linux":
+        pytest.skip("elsewhere it is an error of the system")
+    broken = tmp_path / "7z"
+    broken.write_text("no program")
+    ended = run([broken], folder=tmp_path, limits=LIMITS, tick=lambda _: None)
+    assert ended.code == 127
+    assert ended.last_words.startswith(str(broken))

@@ -1,8 +1,9 @@
 """Programs of others, run on files of strangers: bounded, quiet, and gone when nobody wants them.
 
 No shell, no environment but what is needed, a session of its own without a terminal, less
-priority than anything that plays, and limits on memory and on the size of a file. What a program
-prints is kept to an end of it; what it says is a hint, never proof.
+priority than anything that plays, and limits on memory and on the size of a file; and none outlives
+us, however we end. What a program prints is kept to an end of it; what it says is a hint, never
+proof.
 """
 
 from __future__ import annotations
@@ -13,12 +14,13 @@ import resource
 import selectors
 import signal
 import subprocess
+import sys
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from gateway.errors import ImportFailed
+from gateway.errors import ImportFailed, ProgramKilled
 from gateway_queue.unpacking.programs import PATH
 
 _TICK_S = 0.25
@@ -33,6 +35,25 @@ _ENVIRONMENT = {
     "MALLOC_ARENA_MAX": "4",
 }
 _LONGEST_S = 24 * 3600.0  # 200 GB on a slow disk; a program that hangs ends some day
+
+# Run before a program, in its process: what Linux is asked for there (that it dies with the thread
+# that waits for it) can be asked for from nowhere else, and what is done between a fork and an exec
+# must not be Python in a process that has threads. Python ignores signals that programs expect.
+_LAUNCH = """
+import ctypes, os, signal, sys
+ctypes.CDLL(None).prctl(1, ctypes.c_ulong(signal.SIGKILL))  # PR_SET_PDEATHSIG
+if os.getppid() != int(sys.argv[1]):
+    os._exit(127)  # it was too late
+for number in (signal.SIGPIPE, signal.SIGXFSZ):
+    signal.signal(number, signal.SIG_DFL)
+try:
+    os.execvp(sys.argv[2], sys.argv[2:])
+except OSError as exc:
+    os.write(1, f"{sys.argv[2]}: {exc.strerror}".encode())
+    os._exit(127)
+"""
+# Signals that others send; what a program gets for what it did itself is not among them.
+_FROM_OUTSIDE = frozenset({signal.SIGKILL, signal.SIGTERM, signal.SIGINT, signal.SIGHUP})
 
 MEMORY = 4 << 30
 """Address space that a program may have: 7z's largest common dictionary and then some."""
@@ -73,11 +94,12 @@ def run(
 
     *tick* is called four times a second, and for all that is printed, with what was printed since
     (carriage returns as line ends). What it raises ends the program with all that it started, and
-    goes through: so does whoever cancels. Raises ImportFailed where it takes too long.
+    goes through: so does whoever cancels. Raises ImportFailed where it takes too long, and
+    ProgramKilled where somebody else has ended it.
     """
     deadline = time.monotonic() + limits.timeout_s
     process = subprocess.Popen(  # noqa: S603
-        [os.fspath(part) for part in command],
+        [*_launcher(), *map(os.fspath, command)],
         cwd=folder,
         env=_ENVIRONMENT,
         stdin=subprocess.PIPE,
@@ -96,7 +118,18 @@ def run(
             tick(_text(printed))
     finally:
         _end(process)
+    if -process.returncode in _FROM_OUTSIDE:
+        raise ProgramKilled(
+            f"{Path(command[0]).name} was killed ({signal.Signals(-process.returncode).name}): "
+            "the machine may have had no memory left"
+        )
     return Ended(process.returncode, _text(kept))
+
+
+def _launcher() -> list[str]:
+    if sys.platform != "linux":
+        return []
+    return [sys.executable, "-I", "-S", "-B", "-c", _LAUNCH, str(os.getpid())]
 
 
 def _text(printed: bytes) -> str:
