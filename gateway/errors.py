@@ -158,7 +158,7 @@ class LeaseLost(GatewayError):
 
 
 class ProgramKilled(GatewayError):
-    """A program that repairs or unpacks was ended by somebody else: this says nothing of the post."""
+    """A program that repairs or unpacks was ended by others: this says nothing of the post."""
 
     http_status = 503
     retryable = True
