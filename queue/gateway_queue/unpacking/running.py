@@ -99,7 +99,7 @@ def run(
     """
     deadline = time.monotonic() + limits.timeout_s
     process = subprocess.Popen(  # noqa: S603
-        [*_launcher(), *map(os.fspath, command)],
+        [*_launcher(), *(os.fspath(part) for part in command)],
         cwd=folder,
         env=_ENVIRONMENT,
         stdin=subprocess.PIPE,
