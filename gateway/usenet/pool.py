@@ -10,33 +10,25 @@ gateways use the account too, the limit follows the slots that this one holds (`
 from __future__ import annotations
 
 import logging
-import math
 import threading
 import time
-from collections import deque
 from collections.abc import Callable, Sequence
 from concurrent.futures import Executor
-from dataclasses import replace
 
 from gateway.errors import ConnectFailed, ConnectionLost, ProviderBusy, ProviderError
 from gateway.usenet.call import Call
+from gateway.usenet.capacity import Capacity
 from gateway.usenet.connection import Connection, Server
 from gateway.usenet.depth import DOUBTED_S, Depth, partner
+from gateway.usenet.drain import Drain
 from gateway.usenet.exchange import Exchange
-from gateway.usenet.limit import Limit, Slots
+from gateway.usenet.limit import Slots
 from gateway.usenet.permits import ExtendedSemaphore, Permit, Request
 from gateway.usenet.pool_status import PoolStatus, log_request
 from gateway.usenet.reactor import Reactor
 from gateway.usenet.roster import Roster
 
 log = logging.getLogger(__name__)
-
-# After our own closing, a provider may count the old connection for a while.
-FORGIVE_BUSY_S = 10.0
-# A learned limit is tried again after this long.
-RELEARN_S = 180.0
-# Closing what somebody abandoned is limited: dialling is dear, for the provider too.
-CLOSINGS_PER_S = 2
 
 
 class Pool:
@@ -60,25 +52,20 @@ class Pool:
         self._server = server
         self._reactor = reactor
         self._dialler = dialler
-        self._limit = Limit(connections)
-        self._slots: Slots | None = None
         self._connect_timeout_s = connect_timeout_s
-        self._clock = clock
         # Under the lock: who is live and who of them is idle, what was measured and learned, and
         # who has two commands at a time.
         self._lock = threading.Lock()
-        self._resizing = threading.Lock()  # the limit and the total of permits change as one
         self._roster = Roster()
         self._depth = Depth(permits, pipeline, clock)
-        self._closings: deque[float] = deque(maxlen=CLOSINGS_PER_S)
-        self._closed_at = -math.inf
-        self._relearn_at = math.inf
-        self._login_s = 0.0
-        self._s_per_byte = 0.0
+        self._drain = Drain(clock)
         self._received = 0
         # One that was idle turned out to be dead: those not heard of since before then may be too.
         self._suspect_before = 0.0
         self._stopped = False
+        self._capacity = Capacity(
+            name, connections, self._lock, self._roster, permits, reactor, clock
+        )
 
     def submit(
         self,
@@ -95,7 +82,7 @@ class Pool:
         """
         call = Call(self, lines, request, done, expected_bytes)
         self._depth.see(call)
-        self._relearn()
+        self._capacity.relearn()
         self._ask(call)
         return call
 
@@ -120,53 +107,40 @@ class Pool:
             other = partner(call)
             if other is not None and not other.abandoned:
                 return False  # it is drained, for the sake of the other
-            now = self._clock()
-            left_s = max(0, call.expected_bytes - exchange.received) * self._s_per_byte
+            left = max(0, call.expected_bytes - exchange.received)
             if other is not None:
-                left_s += other.expected_bytes * self._s_per_byte
-            spent = len(self._closings) == CLOSINGS_PER_S and now - self._closings[0] < 1.0
-            if left_s <= self._login_s or spent:
+                left += other.expected_bytes
+            if not self._drain.is_sooner_closed(left):
                 return False
-            self._closings.append(now)
-            self._closed_at = now
+            self._capacity.closing()
             self._roster.leave([connection])
         self._reactor.close(connection)
         return False
 
     def resize(self, limit: int) -> None:
-        """Allow *limit* connections from now on; what is above goes as it falls idle."""
-        with self._lock:
-            self._relearn_at = math.inf
-        self._limit_to(lambda now: replace(now, configured=limit, learned=None))
+        """See Capacity.resize."""
+        self._capacity.resize(limit)
 
     def share(self, slots: Slots) -> None:
-        """Use the account together with other gateways: no connection before `allow` says so.
-
-        *slots* is told from now on when somebody waits who could be served with more.
-        """
-        self._slots = slots
-        self.allow(0)
+        """See Capacity.share."""
+        self._capacity.share(slots)
 
     def allow(self, slots: int, *, cut: bool = False) -> None:
-        """Hold at most *slots* connections from now on, and fewer where less is allowed.
-
-        What is above goes as it falls idle; with *cut* it is closed now, and what was in flight
-        on it is asked for again: that slot may be another gateway's already.
-        """
-        self._limit_to(lambda now: replace(now, slots=slots), cut=cut)
+        """See Capacity.allow."""
+        self._capacity.allow(slots, cut=cut)
 
     def wanted(self) -> int:
         """Return how many connections would be at work now if all that is allowed were ours."""
         return self.permits.usable()
 
     def status(self) -> PoolStatus:
-        slots = self._slots
-        figures = None if slots is None else slots.figures()
+        figures = self._capacity.figures()
         with self._lock:
+            limit = self._capacity.limit
             return PoolStatus(
-                self._limit.configured,
-                self._limit.allowed,
-                self._limit.now,
+                limit.configured,
+                limit.allowed,
+                limit.now,
                 self._roster.live,
                 len(self._roster.idle),
                 len(self._roster.dialling),
@@ -197,10 +171,10 @@ class Pool:
             abandoned = call.abandoned
         if call.request is not request:
             waiter.promote(call.request)
-        if self._slots is not None and waiter.permit is None:
-            self._slots.ask()
-        if call.may_ride and waiter.permit is None:
-            self._deepen()
+        if waiter.permit is None:
+            self._capacity.ask()
+            if call.may_ride:
+                self._deepen()
         if abandoned and waiter.cancel():
             # It was left between two attempts, when there was nothing to cancel.
             call.error = ConnectionLost(f"{self.name}: nobody wants this any more")
@@ -213,7 +187,7 @@ class Pool:
             call.permit = permit
             connection, is_suspect = self._roster.take_idle(self._suspect_before)
             # Nobody idle, a permit in hand, and yet no room: somebody was told to close just now.
-            is_full = connection is None and self._roster.live >= self._limit.now
+            is_full = connection is None and self._roster.live >= self._capacity.now
             if connection is None and not is_full:
                 new = Connection(self._server)
                 self._roster.dialling.add(new)
@@ -241,7 +215,7 @@ class Pool:
         with self._lock:
             is_wanted = self._roster.dialled(connection, is_open=error is None)
             if is_wanted and error is None:
-                self._login_s = _average(self._login_s, connection.login_s)
+                self._drain.dialled(connection.login_s)
                 # Within the lock: whoever orders it to close finds it adopted.
                 self._reactor.adopt(connection, self._closed)
         if not is_wanted:
@@ -253,7 +227,7 @@ class Pool:
         if error is not None:
             failure = error
             if isinstance(failure, ProviderBusy):
-                self._learn_limit(failure)
+                self._capacity.learn(failure)
             self._reactor.report(lambda: self._settle(call, failure))
             return
         if call.abandoned:
@@ -282,7 +256,7 @@ class Pool:
         with self._lock:
             if self._stopped:
                 return
-            call = self._depth.board(self._limit.now, front)
+            call = self._depth.board(self._capacity.now, front)
             if call is None:
                 return
             connection = call.connection
@@ -303,8 +277,7 @@ class Pool:
         with self._lock:
             self._received += exchange.received
             if exchange.error is None and exchange.received and not call.rode:
-                took = self._clock() - exchange.sent_at
-                self._s_per_byte = _average(self._s_per_byte, took / exchange.received)
+                self._drain.arrived(exchange.received, exchange.sent_at)
             elif connection in self._roster.cut:
                 call.retries += 1  # no failure of this call
             elif exchange.error is not None and not exchange.received and not call.abandoned:
@@ -328,7 +301,9 @@ class Pool:
 
     def _put_back(self, call: Call, connection: Connection, error: ProviderError | None) -> None:
         with self._lock:
-            is_surplus = self._roster.put_back(connection, 0 if self._stopped else self._limit.now)
+            is_surplus = self._roster.put_back(
+                connection, 0 if self._stopped else self._capacity.now
+            )
         if is_surplus:
             # The permit comes back when the socket is closed, and not before.
             self._reactor.close(connection, lambda: self._settle(call, error))
@@ -361,44 +336,3 @@ class Pool:
         with self._lock:
             self._roster.forget(connection)
         log.debug("%s: a connection ended: %s", self.name, error)
-
-    # -- the limit --------------------------------------------------------------------------------
-
-    def _learn_limit(self, error: ProviderBusy) -> None:
-        now = self._clock()
-        with self._lock:
-            # Those that dial still may get in; each that does not lowers the limit once more.
-            could = self._roster.live
-            if not could or now - self._closed_at < FORGIVE_BUSY_S or could >= self._limit.now:
-                return
-            self._relearn_at = now + RELEARN_S
-        log.warning(
-            "%s allows fewer connections than the %d configured: using %d (%s)",
-            self.name, self._limit.configured, could, error,
-        )  # fmt: skip
-        self._limit_to(lambda now: replace(now, learned=could))
-
-    def _relearn(self) -> None:
-        if self._relearn_at > self._clock():
-            return
-        with self._lock:
-            self._relearn_at = math.inf
-        self._limit_to(lambda now: replace(now, learned=None))
-
-    def _limit_to(self, change: Callable[[Limit], Limit], *, cut: bool = False) -> None:
-        with self._resizing:
-            with self._lock:
-                self._limit = limit = change(self._limit)
-                surplus = self._roster.shrink(limit.now, cut=cut)
-                if surplus.connections:
-                    self._closed_at = self._clock()
-            for connection in surplus.dialling:
-                connection.abandon()
-            for connection in surplus.connections:
-                self._reactor.close(connection)
-            self.permits.resize(limit.now, limit.allowed)
-
-
-def _average(old: float, new: float) -> float:
-    # An exponential average that starts with the first value.
-    return new if not old else old + 0.2 * (new - old)

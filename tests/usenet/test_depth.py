@@ -155,7 +155,7 @@ def test_who_leaves_does_not_cost_the_other_one_on_the_connection_its_reply(
     server: NewsServer, download: Callable[..., UsenetClient]
 ) -> None:
     client = download(server, 2)
-    client.pools["main"]._s_per_byte = 1.0  # nothing would be drained alone
+    client.pools["main"]._drain.s_per_byte = 1.0  # nothing would be drained alone
     front = stalled(server, client, 2)
     rider, waiting = ask(client, range(2, 4))
     server.wait_for(lambda counts: counts.commands["BODY"] == 3, 10)
@@ -175,7 +175,7 @@ def test_a_connection_that_nobody_wants_any_more_is_closed_with_both_replies(
     ask(client, range(40, 41))[0].result(10)  # and dialling is known to take a while
     fetches = stalled(server, client, 2) + ask(client, range(2, 3))
     server.wait_for(lambda counts: counts.commands["BODY"] == 4, 10)
-    client.pools["main"]._s_per_byte = 1.0
+    client.pools["main"]._drain.s_per_byte = 1.0
     for fetch in fetches:
         fetch.cancel()
     server.wait_for(lambda counts: counts.connections == 0, 10)

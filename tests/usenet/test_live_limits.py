@@ -195,7 +195,9 @@ def test_naming_a_provider_forgets_what_it_taught_about_its_limit(
 ) -> None:
     client = make_client(to(server, connections=10))
     pool = client.pools["main"]
-    pool._limit_to(lambda now: replace(now, learned=3))  # as after "too many connections"
+    pool._capacity._apply(
+        lambda before: replace(before, learned=3)
+    )  # as after "too many connections"
     shared = sharing(client, Rules())
     shared.change(lambda old: replace(old, health_cap=2))
     assert pool.status().limit == 3

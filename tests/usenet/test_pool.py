@@ -17,9 +17,9 @@ from gateway.demo import Fault, LimitAt, NewsServer, Shape, make_post
 from gateway.errors import ConnectFailed, GatewayError, LoginRefused, ProviderBusy
 from gateway.nzb.extents import Part
 from gateway.usenet import reactor
+from gateway.usenet.capacity import RELEARN_S
 from gateway.usenet.client import Account, UsenetClient
 from gateway.usenet.connection import TRANSITIONS, Connection, Server, State
-from gateway.usenet.pool import RELEARN_S
 from gateway.usenet.provider import LONGEST_PAUSE_S, PAUSE_S, Breaker
 from gateway.usenet.replies import Meaning, meaning
 from gateway.usenet.workload import Reservation, Workload
@@ -148,7 +148,7 @@ def test_what_is_abandoned_is_closed_when_draining_takes_longer_than_dialling(
     client = make_client(to(server, connections=1))
     client.source.request(PARTS[0], reservation=WATCHING).result(10)
     server.fail(Fault.STALL, times=1, after=1_000)
-    client.pools["main"]._s_per_byte = 1.0  # a line of one byte a second
+    client.pools["main"]._drain.s_per_byte = 1.0  # a line of one byte a second
     fetch = client.source.request(
         Part((big.message_ids[0],), 1, 3, 0, 1_000_000, 3_000_000), reservation=WATCHING
     )
@@ -166,7 +166,7 @@ def test_what_is_abandoned_is_drained_when_that_is_sooner_done(
         server.add(POST)
         client = make_client(to(server, connections=1))
         client.source.request(PARTS[0], reservation=WATCHING).result(10)
-        client.pools["main"]._s_per_byte = 1e-9  # a line that brings an article in no time
+        client.pools["main"]._drain.s_per_byte = 1e-9  # a line that brings an article in no time
         server.fail(Fault.STALL, times=1, after=9_000)
         part = Part((POST.message_ids[1],), 2, len(PARTS), 10_000, 20_000, 512_000)
         fetch = client.source.request(part, reservation=WATCHING)
