@@ -103,7 +103,7 @@ def _site(server: ServerProcess, policy: Policy) -> Iterator[Site]:
         )
         stack.callback(streams.close)
         watched, new = (layout_of(spec.make().files[0], PART_SIZE) for spec in (_WATCHED, _NEW))
-        queued = [Part((message_id,)) for message_id in _QUEUED.make().message_ids]
+        queued = [Part((mid,), listed=PART_SIZE) for mid in _QUEUED.make().message_ids]
         yield Site(client, streams, queued, watched, new)
 
 
