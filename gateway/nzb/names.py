@@ -9,6 +9,7 @@ Linux, macOS and Windows, in XML and in a URL.
 from __future__ import annotations
 
 import re
+import unicodedata
 
 _NAME_BYTES = 255  # what ext4, APFS, NTFS and WebDAV clients agree on, in UTF-8
 _EXTENSION_BYTES = 32  # a suffix longer than this is not an extension
@@ -42,6 +43,14 @@ def safe_path(path: str) -> str:
     """Return *path* as "a/b/c" of safe names, "" for none: it leads nowhere but down."""
     parts = (part.strip() for part in re.split(r"[/\\]", path))
     return "/".join(safe_name(part) for part in parts if part.rstrip(". "))
+
+
+def folded(name: str) -> str:
+    """Return what is equal for any two names that some system takes for one.
+
+    Systems differ in whether they tell letters in two cases apart, and "é" from "e" with an accent.
+    """
+    return unicodedata.normalize("NFC", unicodedata.normalize("NFC", name).casefold())
 
 
 def numbered(name: str, number: int, *, folder: bool = False) -> str:

@@ -283,6 +283,67 @@ def test_whatever_the_bytes_of_an_archive_it_ends_in_files_or_a_reason(
         shutil.rmtree(done)
 
 
+@pytest.mark.parametrize("folders", [101, 1_200, 10_000])
+def test_folders_as_deep_as_no_program_goes_are_refused(
+    post: Path, done: Path, folders: int
+) -> None:
+    (post / "film.zip").write_bytes(zipped(("a/" * folders + "film.mkv", FILE, b"film")))
+
+    with pytest.raises(ImportFailed, match=rf"a path of {folders + 1:,} names"):
+        unpack(post, done)
+
+    assert [*done.iterdir()] == []
+
+
+@pytest.mark.parametrize("write", [rar_writer.rar4, rar_writer.rar5])
+def test_a_rar_of_folders_as_deep_is_refused(
+    post: Path, done: Path, write: Callable[..., list[tuple[str, bytes]]]
+) -> None:
+    entry = rar_writer.Entry("a/" * 1_200 + "film.mkv", b"film")
+    for volume, data in write([entry], rar_writer.Options()):
+        (post / volume).write_bytes(data)
+
+    with pytest.raises(ImportFailed, match=r"no more than 100 names and 2,000 bytes"):
+        unpack(post, done)
+
+
+def test_archives_whose_folders_add_up_to_more_than_a_path_are_refused(
+    post: Path, done: Path
+) -> None:
+    data = b"film"
+    for name in ("film.mkv", "film.zip"):
+        data = zipped(("/".join(["d" * 190] * 8) + f"/{name}", FILE, data))
+    (post / "film.zip").write_bytes(data)
+
+    with pytest.raises(ImportFailed, match=r"bytes long together: no more than 2,000 are taken"):
+        unpack(post, done)
+
+    assert [*done.iterdir()] == []
+
+
+def test_a_name_that_no_file_can_have_is_told_for_what_programs_unpack(
+    post: Path, done: Path
+) -> None:
+    (post / "film.zip").write_bytes(zipped(("\u0416" * 150 + ".mkv", FILE, b"film")))
+
+    with pytest.raises(ImportFailed, match=r"a name of 304 bytes, and a file can have one of 255"):
+        unpack(post, done)
+
+
+def test_a_workroom_goes_however_deep_its_folders_are(outside: Path) -> None:
+    mine = outside / "mine"
+    with workroom(mine) as room:
+        handle = os.open(room, os.O_DIRECTORY)
+        for _ in range(2_500):  # deeper than any path can say
+            os.mkdir("a" * 8, dir_fd=handle)
+            above, handle = handle, os.open("a" * 8, os.O_DIRECTORY, dir_fd=handle)
+            os.close(above)
+        os.close(os.open("film.mkv", os.O_CREAT, dir_fd=handle))
+        os.close(handle)
+
+    assert [*mine.iterdir()] == []
+
+
 def test_a_workroom_goes_without_what_its_links_lead_to(outside: Path) -> None:
     mine = outside / "mine"
     outside.chmod(0o750)

@@ -240,6 +240,31 @@ def test_archives_in_archives_are_unpacked_too(post: Path, done: Path) -> None:
 
 
 @pytest.mark.system(seven_zip.NAMES)
+@pytest.mark.parametrize("write", [rar_writer.rar4, rar_writer.rar5])
+def test_what_rar_stores_under_names_that_no_two_files_can_have_comes_out(
+    post: Path, done: Path, write: Callable[..., list[tuple[str, bytes]]]
+) -> None:
+    names = ["a.mkv", "a.mkv", "A.MKV", "a.mkv/b.mkv", "\u00e9.mkv", "e\u0301.mkv"]
+    entries = [rar_writer.Entry(name, name.encode()) for name in [*names, "\u0416" * 150 + ".mkv"]]
+    for volume, data in write(entries, rar_writer.Options()):
+        (post / volume).write_bytes(data)
+
+    found = unpack(post, done)
+
+    assert sorted(path.read_bytes() for path in found) == sorted(entry.data for entry in entries)
+    assert sorted(path.relative_to(done).as_posix() for path in found) == sorted(
+        [
+            "a.mkv",
+            "a (2).mkv",
+            "A (3).MKV",
+            "a.mkv (2)/b.mkv",
+            "\u00e9.mkv",
+            "e\u0301 (2).mkv",
+            "\u0416" * 125 + ".mkv",
+        ]
+    )
+
+
 def test_several_archives_of_one_post_may_have_files_of_one_name(post: Path, done: Path) -> None:
     seven(post, "one.7z", "-mx=1", files={"cd.iso": FILM, "a": b"file"})
     seven(post, "two.7z", "-mx=1", files={"CD.iso": TEXT, "a/b": b"in a folder"})

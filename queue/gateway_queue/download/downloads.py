@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import logging
 import re
-import shutil
 import threading
 import time
 from collections.abc import Callable, Collection, Iterator, Mapping
@@ -23,6 +22,7 @@ from gateway_queue.download.meter import Meter, Progress
 from gateway_queue.download.transfer import RESERVE
 from gateway_queue.download.unpacker import Unpack
 from gateway_queue.item import Item
+from gateway_queue.unpacking.workroom import remove
 
 log = logging.getLogger(__name__)
 
@@ -128,7 +128,7 @@ class Downloads:
         except StorageError as exc:
             log.error("[Queue] cannot tell whether a download is in the library: %s", exc)
             return  # looked at again at the next start
-        shutil.rmtree(folder, ignore_errors=True)
+        remove(folder)
 
     def sweep(self, pending: Collection[str]) -> None:
         """Remove what is left of items that are not *pending*: they ended when the program did."""

@@ -14,7 +14,6 @@ from __future__ import annotations
 
 import hashlib
 import logging
-import shutil
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
@@ -38,6 +37,7 @@ from gateway_queue.ticket import Ticket
 from gateway_queue.unpacking.placing import sync
 from gateway_queue.unpacking.quick import Piece
 from gateway_queue.unpacking.repair import repair
+from gateway_queue.unpacking.workroom import remove
 from gateway_queue.verifier import exceeds, sample
 
 log = logging.getLogger(__name__)
@@ -241,8 +241,7 @@ class Job:
         if "unpacked" in self.journal.reached:
             return
         with translated(self.unpacked):
-            if self.unpacked.exists():
-                shutil.rmtree(self.unpacked)
+            remove(self.unpacked)
             self.unpacked.mkdir()
         found = self._unpack(
             self._post,

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import shutil
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import suppress
 from functools import partial
@@ -27,6 +26,7 @@ from gateway_queue.download.job import Job
 from gateway_queue.duplicates import refuse_duplicate
 from gateway_queue.tidying import kept
 from gateway_queue.unpacking.placing import place
+from gateway_queue.unpacking.workroom import remove
 
 # The largest file is what a release is about if it is so many times larger than any other.
 _LARGER = 3
@@ -85,7 +85,7 @@ class Landing:
         """Remove what has landed, for certain, and is in no release."""
         target = self.landed(path)
         if target is not None and not self._library.holds(target):
-            shutil.rmtree(target, ignore_errors=True)
+            remove(target)
 
     def _move(self, job: Job, rules: CategoryRules) -> Path:
         def say(target: Path) -> None:

@@ -10,7 +10,14 @@ from itertools import islice
 from gateway.errors import ImportFailed, InvalidNzb
 from gateway.nzb import par2
 from gateway.nzb.document import NzbFile
-from gateway.nzb.names import is_obfuscated, numbered, safe_name, subject_name, subject_place
+from gateway.nzb.names import (
+    folded,
+    is_obfuscated,
+    numbered,
+    safe_name,
+    subject_name,
+    subject_place,
+)
 from gateway_queue.contents import Kind, kind_of
 from gateway_queue.download.disk import PartialFiles
 from gateway_queue.download.journal import Journal, Posted
@@ -153,15 +160,15 @@ class PostFiles:
         new = [number for number in numbers if str(number) not in kept]
         if new:
             kept = dict(kept)
-            taken = {name.casefold() for name in kept.values()}
+            taken = {folded(name) for name in kept.values()}
             for number in new:
                 names = self.names(number)
                 # What begins with a dot is hidden, and passed over by who looks for files.
                 name = free = safe_name((names[0] if names else f"{number:05d}").lstrip("."))
                 count = 2
-                while free.casefold() in taken:
+                while folded(free) in taken:
                     free, count = numbered(name, count), count + 1
-                taken.add(free.casefold())
+                taken.add(folded(free))
                 kept[str(number)] = free
             self._journal.reach("names", kept)
         return {number: kept[str(number)] for number in numbers}

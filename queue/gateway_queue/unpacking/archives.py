@@ -11,7 +11,13 @@ from pathlib import Path
 from gateway.errors import GatewayError, ImportFailed, StorageError, StorageFull, WrongPassword
 from gateway_queue.contents import Kind
 from gateway_queue.unpacking import rar_archive, seven_zip
-from gateway_queue.unpacking.bounds import Allowance, Bounds, Entry, Nature
+from gateway_queue.unpacking.bounds import (
+    Allowance,
+    Bounds,
+    Entry,
+    Nature,
+    refuse_long_names,
+)
 from gateway_queue.unpacking.gathering import gather
 from gateway_queue.unpacking.meter import SLACK, Meter
 from gateway_queue.unpacking.volumes_on_disk import volumes_of
@@ -81,6 +87,7 @@ def _seven_zip(
         first, password, name, job.bounds.most_files, lambda: job.meter.show(0)
     )
     total = _admit(job, name, entries, out, password)
+    refuse_long_names(name, entries)
     tick = job.meter.watch(out, job.allowance, name, total)
     seven_zip.extract(first, out, password, name, total + SLACK, tick)
     _compare(name, entries, out)
@@ -111,6 +118,7 @@ def _rar(
     if stored:
         rar_archive.copy(volumes, out, password, name, tick)
         return total
+    refuse_long_names(name, entries)
     first = _show(paths, links, rar_archive.link_names(paths))
     shown = [first, *sorted(set(links.iterdir()) - {first})]
     refused: list[GatewayError] = []

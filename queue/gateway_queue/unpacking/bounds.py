@@ -18,6 +18,12 @@ from gateway.errors import ImportFailed, StorageFull
 
 _CONTROL = re.compile(r"[\x00-\x1f\x7f]")
 _DRIVE = re.compile(r"[A-Za-z]:[/\\]")
+# No release has such folders, and not every program and system gets to what lies in deeper ones.
+_DEEPEST = 100
+_LONGEST_NAME = 255  # bytes of UTF-8: Linux
+
+LONGEST_PATH = 2_000
+"""Bytes of UTF-8 in the path of a file, within a release: Linux takes twice as many in all."""
 
 
 class Nature(enum.Enum):
@@ -105,8 +111,29 @@ def _refuse_paths(archive: str, entries: list[Entry]) -> None:
             raise ImportFailed(f'"{archive}" holds a name that is none: {entry.name[:100]!r}')
         leads_away = entry.name.startswith(("/", "\\")) or _DRIVE.match(entry.name)
         through = links and any(parts[:end] in links for end in range(1, len(parts)))
+        length = _length(entry.name)
+        if len(parts) > _DEEPEST or length > LONGEST_PATH:
+            raise ImportFailed(
+                f'"{archive}" holds a path of {len(parts):,} names and {length:,} bytes: no more '
+                f"than {_DEEPEST} names and {LONGEST_PATH:,} bytes are unpacked"
+            )
         if leads_away or ".." in parts or through:
             raise ImportFailed(f'"{archive}" would write outside of it: {entry.name[:100]!r}')
+
+
+def refuse_long_names(archive: str, entries: Iterable[Entry]) -> None:
+    """Raise ImportFailed for a name that no file can have: programs do not shorten any."""
+    for entry in entries:
+        longest = max(map(_length, re.split(r"[/\\]", entry.name)))
+        if longest > _LONGEST_NAME:
+            raise ImportFailed(
+                f'"{archive}" holds a name of {longest:,} bytes, and a file can have one of '
+                f"{_LONGEST_NAME}: {entry.name[:100]!r}"
+            )
+
+
+def _length(name: str) -> int:
+    return len(name.encode("utf-8", "replace"))
 
 
 def _parts(name: str) -> tuple[str, ...]:

@@ -14,10 +14,12 @@ from pathlib import Path
 from gateway.errors import GatewayError, ImportFailed, UnsupportedArchive, WrongPassword
 from gateway.nzb import rar
 from gateway.nzb.archive import Inner, Volume
+from gateway.nzb.names import safe_path
 from gateway.nzb.nesting import view
 from gateway.nzb.rar_keys import RarKeys
 from gateway_queue.unpacking import programs
 from gateway_queue.unpacking.bounds import Entry, Nature
+from gateway_queue.unpacking.distinct import Names
 from gateway_queue.unpacking.refusals import refusal
 from gateway_queue.unpacking.running import Limits, run
 
@@ -44,11 +46,12 @@ def listing(volumes: Sequence[Volume], password: str | None) -> tuple[list[Entry
 def copy(volumes: Sequence[Volume], out: Path, password: str | None, name: str, tick: Tick) -> None:
     """Write what the archive *name* stores into *out*, whose names were looked at.
 
+    What is longer than any name may be is cut, and of two of one name the second is numbered.
     Raises WrongPassword, and ImportFailed where bytes are not what the archive says.
     """
-    keys = RarKeys(password)
+    keys, names = RarKeys(password), Names()
     for inner in rar.read(volumes, password):
-        path = out.joinpath(*(part for part in inner.name.split("/") if part not in ("", ".")))
+        path = out / names.free(safe_path(inner.name) or "_")
         path.parent.mkdir(parents=True, exist_ok=True)
         crc32 = _copy(inner, volumes, path, tick)
         mac = inner.mac

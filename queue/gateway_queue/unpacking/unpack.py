@@ -17,7 +17,7 @@ from pathlib import Path
 
 from gateway.errors import ImportFailed, StorageError, UnsupportedArchive
 from gateway.nzb import rar, rar_sets, split
-from gateway.nzb.names import numbered, safe_name, safe_path
+from gateway.nzb.names import safe_name, safe_path
 from gateway.nzb.nesting import DEPTH
 from gateway_queue import passwords as trials
 from gateway_queue.contents import Kind, kind_of
@@ -25,7 +25,8 @@ from gateway_queue.download.disk import translated
 from gateway_queue.sets import Candidate, FileSet, arrange
 from gateway_queue.unpacking import archives
 from gateway_queue.unpacking.archives import Job
-from gateway_queue.unpacking.bounds import Allowance, Bounds, Entry
+from gateway_queue.unpacking.bounds import LONGEST_PATH, Allowance, Bounds, Entry
+from gateway_queue.unpacking.distinct import Names
 from gateway_queue.unpacking.meter import Meter
 from gateway_queue.unpacking.par2_sets import files_in
 from gateway_queue.unpacking.volumes_on_disk import volumes_of
@@ -217,11 +218,18 @@ def _head(path: Path) -> bytes:
 
 def _lay_out(files: Iterable[_File], room: Path, whole: Path) -> list[str]:
     """Put *files* into *whole*, under safe names that no system takes for one; return these."""
-    names = _Names()
+    names = Names()
     given = []
     whole.mkdir()
     for file in sorted(files, key=lambda one: one.name):
-        given.append(names.free(safe_path(file.name) or "_"))
+        name = safe_path(file.name) or "_"
+        if len(name.encode()) > LONGEST_PATH:
+            raise ImportFailed(
+                f'"{file.path.name[-100:]}" lies in folders and archives whose names are '
+                f"{len(name.encode()):,} bytes long together: no more than {LONGEST_PATH:,} are "
+                "taken"
+            )
+        given.append(names.free(name))
         path = whole / given[-1]
         path.parent.mkdir(parents=True, exist_ok=True)
         if room in file.path.parents:
@@ -229,28 +237,6 @@ def _lay_out(files: Iterable[_File], room: Path, whole: Path) -> list[str]:
         else:
             _second_name(file.path, path)
     return given
-
-
-class _Names:
-    """Names that are given away, without regard to case: of files, and of folders."""
-
-    def __init__(self) -> None:
-        self._files: set[str] = set()
-        self._folders: set[str] = set()
-
-    def free(self, wanted: str) -> str:
-        """Return *wanted*, or it with numbers where a name in it is one of something else."""
-        path = ""
-        parts = wanted.split("/")
-        for place, part in enumerate(parts):
-            last = place == len(parts) - 1
-            name, again = f"{path}{part}", 1
-            while name.casefold() in self._files or (last and name.casefold() in self._folders):
-                again += 1
-                name = f"{path}{numbered(part, again, folder=not last)}"
-            (self._files if last else self._folders).add(name.casefold())
-            path = f"{name}/"
-        return path[:-1]
 
 
 def _second_name(file: Path, path: Path) -> None:

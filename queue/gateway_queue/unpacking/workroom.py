@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import os
-import shutil
+import secrets
 import tempfile
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 _PREFIX = ".work-"
@@ -29,13 +29,36 @@ def remove_leftovers(folder: Path) -> None:
 
 
 def remove(room: Path) -> None:
-    """Remove *room* with all that is in it, whatever rights a program gave it; follows no link."""
-    for parent, folders, _ in os.walk(room):
-        for name in folders:
-            folder = Path(parent, name)
-            if not folder.is_symlink():
-                folder.chmod(0o700)  # before it is walked into
-    shutil.rmtree(room, ignore_errors=True)
+    """Remove *room* with all that is in it, whatever rights a program gave it; follows no link.
+
+    However deep its folders are: each is emptied by its own entry in *room*. What cannot be
+    removed stays, and nothing is said.
+    """
+    mark = secrets.token_hex(4)
+    waiting = [] if room.is_symlink() else [room]
+    folders = []
+    while waiting:
+        folders.append(waiting.pop())
+        for entry in _entries(folders[-1]):
+            path = Path(entry)
+            with suppress(OSError):
+                if not entry.is_dir(follow_symlinks=False):
+                    path.unlink()
+                    continue
+                if len(folders) > 1:
+                    path = path.rename(room / f".{mark}-{len(folders) + len(waiting)}")
+                waiting.append(path)
+    for folder in reversed(folders):
+        with suppress(OSError):
+            folder.rmdir()
+
+
+def _entries(folder: Path) -> list[os.DirEntry[str]]:
+    with suppress(OSError):
+        folder.chmod(0o700)  # before it is walked into
+    with suppress(OSError), os.scandir(folder) as entries:
+        return list(entries)
+    return []
 
 
 def show(file: Path, link: Path) -> None:
