@@ -162,12 +162,12 @@ class Database:
         if current == schema.REVISION:
             return
         # Imported when there is something to migrate: it costs memory and a tenth of a second.
+        # Quiet before that: it tells of its plugins when it is imported.
+        logging.getLogger("alembic").setLevel(logging.WARNING)
         from alembic import command
         from alembic.config import Config
         from alembic.script import ScriptDirectory
 
-        logging.getLogger("alembic").setLevel(logging.WARNING)  # ten lines for each start
-        log.info("migrating the database from %s to %s", current or "nothing", schema.REVISION)
         config = Config(attributes={"connection": tx})
         config.set_main_option("script_location", str(_MIGRATIONS).replace("%", "%%"))
         config.set_main_option("path_separator", "os")
@@ -181,6 +181,7 @@ class Database:
             raise ConfigurationError(
                 f"{self._name} belongs to another program: it has a table 'releases' of its own"
             )
+        log.info("migrating the database from %s to %s", current or "nothing", schema.REVISION)
         with _alembic:
             command.upgrade(config, "head")
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import signal
 import sqlite3
 import stat
@@ -92,15 +93,39 @@ def test_the_program_works_with_the_newest_of_its_migrations() -> None:
     assert scripts.get_heads() == [schema.REVISION]
 
 
+def test_a_new_database_is_told_in_one_line_and_an_old_one_in_none(tmp_path: Path) -> None:
+    # In a process of its own: alembic talks when it is first imported.
+    code = (
+        "import logging, sys; from gateway.library.database import Database;"
+        "logging.basicConfig(level=logging.DEBUG); Database(sys.argv[1]).close()"
+    )
+    told = []
+    for _ in range(2):
+        done = subprocess.run(
+            [sys.executable, "-c", code, f"sqlite:///{tmp_path}/library.sqlite"],
+            check=True,
+            capture_output=True,
+            text=True,
+        )
+        told.append([line for line in done.stderr.splitlines() if line.startswith("INFO:")])
+    assert told == [
+        [f"INFO:gateway.library.database:migrating the database from nothing to {schema.REVISION}"],
+        [],
+    ]
+
+
 def test_a_database_that_a_newer_program_wrote_is_refused_and_left_alone(
-    url: str, tmp_path: Path
+    url: str, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     Database(url).close()
+    caplog.set_level(logging.INFO)
+    caplog.clear()
     with sqlite3.connect(tmp_path / "library.sqlite") as raw:
         raw.execute("UPDATE alembic_version SET version_num = '9999'")
     raw.close()
     with pytest.raises(ConfigurationError, match="has schema 9999, newer than this program's"):
         Database(url)
+    assert caplog.messages == []  # nothing was migrated
     raw = sqlite3.connect(tmp_path / "library.sqlite")
     assert raw.execute("SELECT version_num FROM alembic_version").fetchone() == ("9999",)
     raw.close()
