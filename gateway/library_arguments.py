@@ -24,8 +24,8 @@ def add_library(commands: Any) -> None:
         help="list releases, with what is known of them",
         epilog="LINKS: waiting, its links still lie in completed-symlinks; gone, all of them were "
         "taken away, into a library or for good: name the folders of your library with --roots to "
-        "find out. LAST READ counts whoever read, scanners too. Exit code 4: not all folders could "
-        "be looked into.",
+        "find out; those that are waiting are counted then, not listed. LAST READ counts whoever "
+        "read, scanners too. Exit code 4: not all folders could be looked into.",
     )
     listing.add_argument(
         "pattern",

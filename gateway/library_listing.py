@@ -6,6 +6,7 @@ import json
 import time
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from itertools import chain, islice
 from pathlib import Path, PurePosixPath
 from typing import Any, TextIO
 
@@ -60,22 +61,29 @@ def show_list(
         seen = scan(asked.roots, reached)
         for warning in seen.warnings:
             print(f"nzb-gateway: {shown(warning)}", file=err)
-        found = _unreached(_pages(client, asked, keys=True), reached, began)
+        left_out = _LeftOut()
+        found = _unreached(_pages(client, asked, keys=True), reached, began, left_out)
     else:
-        reached, seen = None, None
+        reached, seen, left_out = None, None, None
         found = _pages(client, asked, keys=False)
+    releases = _begun(_sorted(found, asked.sort))
     number = total = 0
     if as_json:
-        number = _print_json(_sorted(found, asked.sort), out)
+        number = _print_json(releases, out)
     else:
         print(_ROW.format(*_HEADS), file=out)
-        for release in _sorted(found, asked.sort):
+        for release in releases:
             number += 1
             total += release["size"]
             print(shown(_row(release)), file=out)
         print(f"{counted(number, 'release')}, {size(total)}", file=out)
-    if reached is None or seen is None:
+    if reached is None or seen is None or left_out is None:
         return ALL
+    for line in left_out.lines():
+        if as_json:
+            print(f"nzb-gateway: {line}", file=err)
+        else:
+            print(line, file=out)
     if not as_json:
         links = f"{counted(seen.links, 'link')} into the library"
         nowhere = f", {reached.leads_nowhere():,} of them to nothing" if asked.is_all else ""
@@ -100,14 +108,40 @@ def _pages(client: ApiClient, asked: Asked, *, keys: bool) -> Iterator[dict[str,
     return client.releases(**query)
 
 
+@dataclass(slots=True)
+class _LeftOut:
+    """How many releases no link was found to, of which that says nothing."""
+
+    waiting: int = 0
+    new: int = 0
+
+    def lines(self) -> Iterator[str]:
+        if self.waiting:
+            whose = f"{counted(self.waiting, 'release')} whose links still wait to be imported"
+            yield f"not listed: {whose} (in completed-symlinks)"
+        if self.new:
+            yield f"not listed: {counted(self.new, 'release')} added or imported during the look"
+
+
 def _unreached(
-    releases: Iterable[dict[str, Any]], reached: Reached, began: float
+    releases: Iterable[dict[str, Any]], reached: Reached, began: float, left_out: _LeftOut
 ) -> Iterator[dict[str, Any]]:
     for release in releases:
-        is_linked = reached.leads_to(release)
-        is_new = max(release["added"], release["links_gone_at"] or 0.0) >= began
-        if not is_linked and not is_new and release["links"] != "waiting":
+        if reached.leads_to(release):
+            continue
+        if release["links"] == "waiting":
+            left_out.waiting += 1
+        elif max(release["added"], release["links_gone_at"] or 0.0) >= began:
+            left_out.new += 1
+        else:
             yield {**release, "keys": None}
+
+
+def _begun(releases: Iterable[dict[str, Any]]) -> Iterable[dict[str, Any]]:
+    """Return *releases*, the first of which has come: where none can, nothing is printed yet."""
+    following = iter(releases)
+    first = list(islice(following, 1))
+    return chain(first, following)
 
 
 def _sorted(releases: Iterable[dict[str, Any]], by: str) -> Iterable[dict[str, Any]]:

@@ -142,12 +142,15 @@ def test_only_what_nobody_links_to_in_the_folders_is_listed(
     raw.close()
     code, out, err = run("list", "--roots", str(media))
     assert (code, err) == (0, [])
-    assert [line.split()[-1] for line in out[1:-2]] == ["movies/Gone"]
+    assert [line.split()[-1] for line in out[1:-3]] == ["movies/Gone"]
+    waiting = "not listed: 1 release whose links still wait to be imported (in completed-symlinks)"
+    assert out[-2] == waiting
     assert out[-1] == "2 links into the library found in 1 folder, 1 of them to nothing"
     (media / "elsewhere").symlink_to("/usr")
     code, out, err = run("list", "--json", "--roots", str(media))
     assert (code, [one["name"] for one in json.loads("\n".join(out))]) == (4, ["Gone"])
     assert 'name "/usr" too' in err[0]
+    assert err[1:] == [f"nzb-gateway: {waiting}"]
     code, out, err = run("list", "--roots", str(media), str(tmp_path / "none"))
     assert (code, out) == (1, [])
     assert "cannot be looked into (No such file or directory)" in err[0]
@@ -165,6 +168,7 @@ def test_what_was_imported_during_the_look_is_not_called_unlinked(
     raw.close()
     code, out, err = run("list", "--roots", "media")
     assert (code, out[1]) == (4, "0 releases, 0 B")
+    assert out[2] == "not listed: 1 release added or imported during the look"
     assert err == [
         'nzb-gateway: "media" has no link into the library: leave it out if that is right'
     ]
@@ -413,13 +417,25 @@ def test_one_goes_to_the_standard_output(
         assert main(["library", "export", *arguments]) == 1
 
 
-def test_where_no_gateway_runs_the_code_is_1(run: Run_, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_where_no_gateway_runs_one_sentence_says_so_and_the_code_is_1(
+    run: Run_, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
     monkeypatch.setenv("GATEWAY_API_KEY", "k")
     monkeypatch.setenv("GATEWAY_PORT", "1")
-    for arguments in (["list"], ["show", "x"], ["rm", "x"], ["export", "x"]):
-        code, _, err = run(*arguments)
-        assert code == 1
-        assert err[0].startswith("nzb-gateway: nothing listens on 127.0.0.1:1: ")
+    (tmp_path / "a file").touch()
+    for arguments in (
+        ["list"],
+        ["list", "--json"],
+        ["list", "--sort", "size"],
+        ["list", "--roots", "."],
+        ["show", "x"],
+        ["rm", "x"],
+        ["export", "x"],
+        ["export", "--all"],
+    ):
+        code, out, (complaint,) = run(*arguments)
+        assert (code, out) == (1, [])
+        assert complaint.startswith("nzb-gateway: nothing listens on 127.0.0.1:1: ")
 
 
 def test_nzbs_are_exported_to_a_disk_without_hard_links(
