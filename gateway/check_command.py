@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterator, Sequence
 from typing import Any, TextIO
 
 from gateway.api_client import ApiClient, Unreachable
-from gateway.standing import standing_in_words
+from gateway.standing import plays_in_words, standing_in_words
 from gateway.terminal import counted, day, moment
 
 _POLL_S = 0.5
@@ -51,16 +51,9 @@ def check(
     _wait(client, request["id"], err, shown)
     found: Counter[str] = Counter()
     for release in _results(client, releases):
-        print(shown(f"{release['category']}/{release['name']}"), file=out)
-        width = max((len(file["path"]) for file in release["files"]), default=0)
-        for file in release["files"]:
-            found[file["health"]] += 1
-            name = shown(file["path"].ljust(min(width, 60)))
-            print(f"  {file['health'].upper():<8}  {name}  {shown(_words(file))}", file=out)
-            if file["health"] == "degraded" and (plays := _plays(file)):
-                print(f"            {shown(plays)}", file=out)
-        if release["standing"] is not None:
-            print(f"  {shown(standing_in_words(release['standing']))}", file=out)
+        found.update(file["health"] for file in release["files"])
+        for line in _lines(release):
+            print(shown(line), file=out)
     by_health = ", ".join(f"{found[health]:,} {health}" for health in _ORDER if found[health])
     print(f"{counted(found.total(), 'file')}: {by_health}", file=out)
     brake = client.checks(limit=0)["schedule"]["brake"]
@@ -93,20 +86,34 @@ def history(
     return HEALTHY
 
 
-def status(client: ApiClient, *, out: TextIO) -> int:
-    """Show what is due, and whether files are checked by themselves; return the exit code."""
+def status(
+    client: ApiClient, releases: Sequence[str], *, out: TextIO, shown: Callable[[str], str]
+) -> int:
+    """Show what is due, and whether files are checked by themselves; return the exit code.
+
+    Of *releases* what is known already, and when their files are due.
+    """
+    for release in _results(client, releases) if releases else ():
+        for line in _lines(release, with_times=True):
+            print(shown(line), file=out)
     schedule = client.checks(limit=0)["schedule"]
+    if releases:
+        _show_stopped(schedule, out)
+        return HEALTHY
     found = schedule["files"]
     by_health = ", ".join(f"{found[health]:,} {health}" for health in _ORDER if found[health])
     print(f"{counted(sum(found.values()), 'file')}{': ' if by_health else ''}{by_health}", file=out)
-    brake = schedule["brake"]
+    if schedule["on"] and schedule["next_due"] is not None:
+        print(f"{schedule['overdue']:,} overdue, next due {moment(schedule['next_due'])}", file=out)
+    _show_stopped(schedule, out)
+    return HEALTHY
+
+
+def _show_stopped(schedule: dict[str, Any], out: TextIO) -> None:
     if not schedule["on"]:
         print("no file is checked by itself (GATEWAY_HEALTH_CHECKS, or no provider)", file=out)
-    elif schedule["next_due"] is not None:
-        print(f"{schedule['overdue']:,} overdue, next due {moment(schedule['next_due'])}", file=out)
-    if brake is not None:
+    if (brake := schedule["brake"]) is not None:
         print(f"stopped until {moment(brake['until'])}: {brake['reason']}", file=out)
-    return HEALTHY
 
 
 def _wait(client: ApiClient, request_id: str, err: TextIO, shown: Callable[[str], str]) -> None:
@@ -156,6 +163,26 @@ def _results(client: ApiClient, releases: Sequence[str]) -> Iterator[dict[str, A
                 yield release
 
 
+def _lines(release: dict[str, Any], *, with_times: bool = False) -> Iterator[str]:
+    """Give what is known of a release, file by file; *with_times* of their checks."""
+    yield f"{release['category']}/{release['name']}"
+    width = min(60, max((len(file["path"]) for file in release["files"]), default=0))
+    for file in release["files"]:
+        yield f"  {file['health'].upper():<8}  {file['path'].ljust(width)}  {_words(file)}"
+        more = [plays_in_words(file)]
+        if with_times:
+            more.append(_times(file))
+        yield from (f"            {words}" for words in more if words)
+    if release["standing"] is not None:
+        yield f"  {standing_in_words(release['standing'])}"
+
+
+def _times(file: dict[str, Any]) -> str:
+    due = "before all others" if file["due_at"] is None else moment(file["due_at"])
+    checked = "" if file["checked_at"] is None else f"checked {moment(file['checked_at'])}, "
+    return f"{checked}due {due}"
+
+
 def _words(file: dict[str, Any]) -> str:
     words = str(file["words"])
     if file["health"] == "unknown" and file["decided_at"] is not None:
@@ -163,14 +190,3 @@ def _words(file: dict[str, Any]) -> str:
     if file["health"] == "failed" and file["confirmed_at"] is not None:
         words += f", confirmed {moment(file['confirmed_at'])}"
     return words
-
-
-def _plays(file: dict[str, Any]) -> str:
-    """Say whether a file with holes plays, and why; nothing where nobody has looked."""
-    match file["playable"]:
-        case "gaps":
-            return f"plays with gaps, where ON_MISSING is pad: {file['why']}"
-        case "no":
-            return f"does not play: {file['why']}"
-        case _:
-            return ""

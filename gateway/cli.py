@@ -110,7 +110,10 @@ def _parser() -> argparse.ArgumentParser:
         "--history", action="store_true", help="show what the checks of RELEASE came to so far"
     )
     instead.add_argument(
-        "--status", action="store_true", help="show what is due, and whether checks are stopped"
+        "--status",
+        action="store_true",
+        help="check nothing: show what is due, and whether checks are stopped; of RELEASE what is "
+        "known already, and when it is due",
     )
     instead.add_argument(
         "--tell",
@@ -197,8 +200,11 @@ def _check(given: argparse.Namespace, settings: Settings) -> int:
     from gateway import check_command, tell_command
 
     client = ApiClient.of(settings)
+    for way in ("status", "history", "tell"):
+        if given.deep and getattr(given, way):
+            raise Refused(f"with --{way} nothing is checked: leave out --deep")
     if given.status:
-        return check_command.status(client, out=sys.stdout)
+        return check_command.status(client, given.releases, out=sys.stdout, shown=_shown)
     if given.history:
         if not given.releases:
             raise Refused("a history is that of a release: name one")

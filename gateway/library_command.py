@@ -7,6 +7,7 @@ from collections.abc import Iterator, Sequence
 from typing import Any, TextIO
 
 from gateway.api_client import ApiClient, Refused
+from gateway.standing import plays_in_words
 from gateway.terminal import counted, day, moment, shown, size
 from gateway.vod.film import FIRST_ID
 
@@ -84,6 +85,8 @@ def _lines(found: dict[str, Any]) -> Iterator[str]:
     for file in found["contents"]:
         yield f"  {file['path']}"
         yield f"    {file['size']:,} bytes, {file['health'].upper()}: {file['words']}"
+        if plays := plays_in_words(file):
+            yield f"    {plays}"
         if file["disk"] is not None:
             yield f"    on the disk: {file['disk']}"
         place = f".ids/{'/'.join(file['id'][:3])}/{file['id']}"

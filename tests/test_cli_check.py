@@ -309,6 +309,49 @@ def test_the_status_says_what_is_due_and_whether_checks_are_stopped(
     assert "nzb_gateway_checks_stopped 1.0" in text
 
 
+def test_the_status_of_a_release_is_what_is_known_and_when_it_is_due(
+    server: NewsServer, gateway: Start, run: Run_
+) -> None:
+    server.remove(FILM.message_ids[12:14])
+    gateway()
+    when = r"\d{4}-\d\d-\d\d \d\d:\d\d"
+    code, out, err = run("--status", "Film (2020)")
+    assert (code, err, out[:2]) == (
+        0,
+        [],
+        ["movies/Film (2020)", "  UNKNOWN   film.mkv  never checked"],
+    )
+    assert re.fullmatch(f"            due {when}", out[2])
+    assert out[3:] == ["no file is checked by itself (GATEWAY_HEALTH_CHECKS, or no provider)"]
+    assert not server.counts.stats  # it checks nothing
+    checked = run("Film (2020)")[1]
+    code, out, _ = run("--status", "movies/Film (2020)")
+    assert (code, out[:3]) == (0, checked[:3])
+    assert re.fullmatch(f"            checked {when}, due {when}", out[3])
+    assert run("--status", "Flim (2020)") == (
+        1,
+        [],
+        ["nzb-gateway: no release is called 'Flim (2020)': perhaps 'Film (2020)'"],
+    )
+
+
+def test_whether_a_file_with_holes_plays_is_said_by_check_and_by_show_in_one_way(
+    server: NewsServer, gateway: Start, run: Run_, command: Run_
+) -> None:
+    server.remove(FILM.message_ids[12:14])
+    gateway()
+    plays = "does not play: it begins with what says which tracks are in it"
+    assert f"            {plays}" in run("Film (2020)")[1]
+    assert f"    {plays}" in command("library", "show", "Film (2020)")[1]
+
+
+def test_where_nothing_is_checked_there_is_nothing_deep(gateway: Start, run: Run_) -> None:
+    gateway()
+    for way in ("--status", "--history", "--tell"):
+        complaint = f"nzb-gateway: with {way} nothing is checked: leave out --deep"
+        assert run(way, "--deep", "Film (2020)") == (1, [], [complaint])
+
+
 def test_without_a_schedule_the_status_says_so(gateway: Start, run: Run_) -> None:
     gateway()
     assert run("--status")[1] == [

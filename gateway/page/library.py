@@ -18,6 +18,7 @@ from gateway.library.overview import Overview
 from gateway.library.summaries import Details, KnownFile, Order, Summary
 from gateway.library.summaries import Wanted as WantedReleases
 from gateway.nzb.unwrapping import ending_of
+from gateway.page.check_views import PlayableName
 from gateway.page.endpoint import BadRequest, Call, Document, Endpoint, NotFound
 
 log = logging.getLogger(__name__)
@@ -101,7 +102,8 @@ class Wanted:
 class FileView:
     """A file. *disk*: where it lies if it was downloaded; null: its bytes are on Usenet.
 
-    *health* is the verdict in force, *words* what the latest check came to.
+    *health* is the verdict in force, *words* what the latest check came to. *playable* and *why*:
+    whether it plays with its holes, as in `/checks`.
     """
 
     path: str
@@ -111,6 +113,8 @@ class FileView:
     disk: str | None
     health: HealthName
     words: str
+    playable: PlayableName
+    why: str
     checked_at: float | None
     last_read: float | None
 
@@ -296,6 +300,8 @@ def _file(one: KnownFile) -> FileView:
         one.disk,
         known.verdict.value,
         known.in_words(),
+        known.damage.playable.value,
+        known.damage.why,
         known.checked_at or None,
         one.last_read,
     )
