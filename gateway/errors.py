@@ -35,6 +35,10 @@ class StorageFull(StorageError):
     http_status = 507
 
 
+class StorageGone(StorageError):
+    """A folder is not there, or cannot be written: its owner has to see to that, nobody else."""
+
+
 class NotInLibrary(GatewayError):
     """No such release or file: never published, or removed since."""
 

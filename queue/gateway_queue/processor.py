@@ -19,6 +19,7 @@ from gateway.errors import (
     ImportFailed,
     StorageError,
     StorageFull,
+    StorageGone,
 )
 from gateway.library.entries import Release
 from gateway.usenet.workload import Reservation, Workload, scope
@@ -33,7 +34,7 @@ log = logging.getLogger(__name__)
 
 # A damaged article is a verdict once it came damaged in so many attempts, minutes apart.
 _DAMAGE_IS_CERTAIN_AFTER = 3
-# How soon an item is looked at again that found no room on the disk.
+# How soon an item is looked at again that found no room on the disk, or no disk.
 _ROOM_PAUSE_S = 60.0
 # How long a worker waits before it tries again what the database refused (a full disk).
 _STORAGE_PAUSE_S = 30.0
@@ -243,7 +244,7 @@ class Processor:
                 put_off(str(exc))
             else:
                 fail(str(exc))
-        except StorageFull as exc:
+        except (StorageFull, StorageGone) as exc:
             rest(str(exc))
         except GatewayError as exc:
             put_off(str(exc))

@@ -24,10 +24,12 @@ from gateway.errors import (
     IncompletePost,
     StorageError,
     StorageFull,
+    StorageGone,
     UnsupportedArchive,
     WrongPassword,
 )
 from gateway_queue.unpacking import programs, rar_archive
+from gateway_queue.unpacking import seven_zip as seven_zip_module
 from gateway_queue.unpacking.bounds import Bounds
 from gateway_queue.unpacking.unpack import unpack
 
@@ -420,6 +422,26 @@ def test_a_disk_that_becomes_full_is_said_to_be_full(
         unpack(post, done)
 
     assert contents(done) == {}
+
+
+def test_a_disk_that_goes_away_under_a_program_is_no_verdict_on_its_archive(
+    post: Path, done: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pack = zipfile.ZipFile(post / "film.zip", "w")
+    with pack:
+        pack.writestr("film.mkv", b"film")
+    away = done.with_name("away")
+
+    def extract(*_: object) -> None:
+        done.rename(away)
+        raise UnsupportedArchive("7z cannot unpack it: Read-only file system")
+
+    monkeypatch.setattr(seven_zip_module, "extract", extract)
+    try:
+        with pytest.raises(StorageGone, match="is the disk mounted, and may the gateway write"):
+            unpack(post, done)
+    finally:
+        shutil.rmtree(away)
 
 
 def test_nothing_is_unpacked_into_a_folder_that_has_something(post: Path, done: Path) -> None:

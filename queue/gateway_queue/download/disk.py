@@ -12,22 +12,39 @@ from collections.abc import Collection, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
-from gateway.errors import StorageError, StorageFull
+from gateway.errors import StorageError, StorageFull, StorageGone
 
 # A post may have ten thousand files, and the program as few as 1,024 descriptors.
 _OPEN = 64
 _READ = 1 << 20
 _FULL = frozenset({errno.ENOSPC, errno.EDQUOT})
+_GONE = frozenset(
+    {
+        errno.ENOENT,
+        errno.EACCES,
+        errno.EPERM,
+        errno.EROFS,
+        errno.ENODEV,
+        errno.ENXIO,
+        errno.ESTALE,
+        errno.ENOTCONN,
+    }
+)
 
 
 @contextmanager
 def translated(what: Path | str) -> Iterator[None]:
-    """Raise what the system says of *what* as StorageFull or StorageError."""
+    """Raise what the system says of *what* as StorageFull, StorageGone or StorageError."""
     try:
         yield
     except OSError as exc:
         if exc.errno in _FULL:
             raise StorageFull(f"the disk of {_shown(what)} is full") from exc
+        if exc.errno in _GONE:
+            raise StorageGone(
+                f"{_shown(what)}: {exc.strerror}: is the disk mounted, and may the gateway write "
+                "there?"
+            ) from exc
         raise StorageError(f"{_shown(what)}: {exc.strerror or exc}") from exc
 
 

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from sqlalchemy import Connection
 
-from gateway.errors import ConfigurationError
+from gateway.errors import ConfigurationError, ImportFailed, StorageGone
 from gateway.library.catalogue import Library
 from gateway.library.entries import NewFile, NewRelease, Release
 from gateway.nzb.names import (
@@ -25,7 +25,7 @@ from gateway_queue.download.disk import translated
 from gateway_queue.download.job import Job
 from gateway_queue.duplicates import refuse_duplicate
 from gateway_queue.tidying import kept
-from gateway_queue.unpacking.placing import place
+from gateway_queue.unpacking.placing import fail, place
 from gateway_queue.unpacking.workroom import remove
 
 # The largest file is what a release is about if it is so many times larger than any other.
@@ -58,9 +58,11 @@ class Landing:
         refuse_duplicate(self._library, rules, job.item)
         target = self.landed(job.journal.reached.get("landing"))
         if target is None or job.unpacked.exists():
+            self._check_there(job)
             _tidy(job.unpacked, job.item.name, rules)
             target = self._move(job, rules)
-        files = [_new_file(target, path) for path in _files(target)]
+        with translated(target):
+            files = [_new_file(target, path) for path in _files(target)]
         new = NewRelease(
             rules.folder,
             job.item.name,
@@ -86,6 +88,17 @@ class Landing:
         target = self.landed(path)
         if target is not None and not self._library.holds(target):
             remove(target)
+
+    def _check_there(self, job: Job) -> None:
+        """Raise StorageGone or ImportFailed unless there is something to move."""
+        if job.unpacked.exists():
+            return
+        place = Path(job.journal.reached.get("landing", job.unpacked))
+        if not self._complete.is_dir() or self._complete.stat().st_dev != _device(job.folder):
+            raise StorageGone(
+                f'"{place}" is not there, and has been: is the disk of "{self._complete}" mounted?'
+            )
+        raise ImportFailed(f'what was downloaded has gone from "{place}" before it was published')
 
     def _move(self, job: Job, rules: CategoryRules) -> Path:
         def say(target: Path) -> None:
@@ -125,6 +138,11 @@ def check_folders(incomplete: Path, complete: Path) -> None:
     finally:
         probe.unlink(missing_ok=True)
         moved.unlink(missing_ok=True)
+
+
+def _device(folder: Path) -> int:
+    with translated(folder):
+        return folder.stat().st_dev
 
 
 def _tidy(folder: Path, job: str, rules: CategoryRules) -> None:
@@ -180,12 +198,12 @@ def _new_file(target: Path, path: Path) -> NewFile:
 
 
 def _files(folder: Path) -> list[Path]:
-    """Return all files below *folder*, in order; no links."""
+    """Return all files below *folder*, in order; no links. Raises OSError."""
     return sorted(_walk(folder))
 
 
 def _walk(folder: Path) -> Iterator[Path]:
-    for parent, _, names in os.walk(folder):
+    for parent, _, names in os.walk(folder, onerror=fail):
         for name in names:
             path = Path(parent, name)
             if path.is_file() and not path.is_symlink():

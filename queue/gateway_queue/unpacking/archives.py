@@ -21,7 +21,7 @@ from gateway_queue.unpacking.bounds import (
 from gateway_queue.unpacking.gathering import gather
 from gateway_queue.unpacking.meter import SLACK, Meter
 from gateway_queue.unpacking.volumes_on_disk import volumes_of
-from gateway_queue.unpacking.workroom import remove, show, workroom
+from gateway_queue.unpacking.workroom import probe, remove, show, workroom
 
 _FULL = 1 << 20  # bytes: with less left, not every program says why it failed
 
@@ -41,7 +41,8 @@ def unpack(job: Job, kind: Kind, paths: Sequence[Path], name: str, out: Path) ->
     """Unpack the archive *name* of the volumes *paths*, in order, into *out*; return its files.
 
     *out* is made; after any error it is gone. Raises WrongPassword where no password opens it,
-    IncompletePost, UnsupportedArchive, any other ImportFailed, StorageFull.
+    IncompletePost, UnsupportedArchive, any other ImportFailed, StorageFull, and OSError where the
+    disk is gone.
     """
     extract = _rar if kind is Kind.RAR else _seven_zip
     refused: list[WrongPassword] = []
@@ -58,6 +59,8 @@ def unpack(job: Job, kind: Kind, paths: Sequence[Path], name: str, out: Path) ->
             except BaseException as exc:
                 full = shutil.disk_usage(job.room).free < _FULL
                 remove(out)
+                if isinstance(exc, ImportFailed):
+                    probe(job.room)
                 if full and isinstance(exc, ImportFailed):
                     raise StorageFull(f'the disk became full while "{name}" was unpacked') from exc
                 raise

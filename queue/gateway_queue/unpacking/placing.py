@@ -7,7 +7,7 @@ import os
 from collections.abc import Callable
 from pathlib import Path
 
-from gateway.errors import StorageError
+from gateway.errors import StorageError, StorageGone
 from gateway.nzb.names import numbered, safe_name
 from gateway_queue.download.disk import sync_folder, translated
 
@@ -25,9 +25,11 @@ def place(
     tried. All that is in *folder*, and its new place, are synced: after a power cut it is whole
     where it was, or whole where it is.
 
-    Raises StorageError where *parent* is on another file system, StorageFull.
+    Raises StorageGone where *parent* is on another file system, and leaves nothing there;
+    StorageFull, StorageError.
     """
     with translated(parent):
+        _check_disk(folder, parent)
         parent.mkdir(parents=True, exist_ok=True)
         sync(folder)
         target = _rename(folder, parent, safe_name(name), before)
@@ -44,10 +46,7 @@ def _rename(folder: Path, parent: Path, name: str, before: Callable[[Path], obje
             folder.rename(target)
         except OSError as exc:
             if exc.errno == errno.EXDEV:
-                raise StorageError(
-                    f"{folder} and {parent} are on two file systems: what is downloaded can only "
-                    "be moved within one"
-                ) from exc
+                raise _apart(folder, parent) from exc
             if exc.errno not in _TAKEN:
                 raise
         else:
@@ -55,12 +54,31 @@ def _rename(folder: Path, parent: Path, name: str, before: Callable[[Path], obje
     raise StorageError(f"{_MOST:,} folders in {parent} are called {name!r} already")
 
 
+def _check_disk(folder: Path, parent: Path) -> None:
+    # Below a mount point whose disk is away lies another one: nothing of ours is to be seen there.
+    there = next(path for path in (parent, *parent.parents) if path.exists())
+    if there.stat().st_dev != folder.stat().st_dev:
+        raise _apart(folder, parent)
+
+
+def _apart(folder: Path, parent: Path) -> StorageGone:
+    return StorageGone(
+        f"{folder} and {parent} are on two file systems, and what is downloaded can only be moved "
+        "within one: is the disk mounted?"
+    )
+
+
 def sync(folder: Path) -> None:
-    """Have all files and folders in *folder* written to the disk, and itself."""
-    for here, _, files in os.walk(folder, topdown=False):
+    """Have all files and folders in *folder* written to the disk, and itself. Raises OSError."""
+    for here, _, files in os.walk(folder, topdown=False, onerror=fail):
         for name in files:
             _sync(Path(here) / name)
         _sync(Path(here))
+
+
+def fail(exc: OSError) -> None:
+    """Raise *exc*: for `os.walk`, which passes over what it cannot read."""
+    raise exc
 
 
 def _sync(path: Path) -> None:

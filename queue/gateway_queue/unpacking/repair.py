@@ -31,7 +31,7 @@ from gateway_queue.unpacking.par2_sets import (
     unclaimed,
 )
 from gateway_queue.unpacking.quick import Piece, check, is_covered
-from gateway_queue.unpacking.workroom import remove_leftovers, show, workroom
+from gateway_queue.unpacking.workroom import probe, remove_leftovers, show, workroom
 
 _RESERVE = 64 << 20  # bytes of the disk that a repair leaves free
 
@@ -203,6 +203,7 @@ class _Work:
                 if told.verdict is Verdict.DONE:
                     self._adopt(room, broken, told)
                     return True
+            probe(self._folder)
             if told.found == 0 and self._post_is_whole():
                 self._done.ignored.append(f'"{self._set.name}": not a block of it is in the post')
                 return False

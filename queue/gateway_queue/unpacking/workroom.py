@@ -28,6 +28,15 @@ def remove_leftovers(folder: Path) -> None:
         remove(path)
 
 
+def probe(folder: Path) -> None:
+    """Raise the OSError that keeps files from being made in *folder*, if there is one.
+
+    Programs say of a disk that is gone whatever they would say of a damaged archive.
+    """
+    with tempfile.TemporaryFile(prefix=_PREFIX, dir=folder):
+        pass
+
+
 def remove(room: Path) -> None:
     """Remove *room* with all that is in it, whatever rights a program gave it; follows no link.
 
