@@ -207,12 +207,14 @@ def test_every_word_is_quoted_for_the_shell_whatever_is_in_it(tmp_path: Path) ->
 
 
 @contextmanager
-def started(*start: str, folder: Path, port: int) -> Iterator[tuple[subprocess.Popen[str], str]]:
+def started(
+    *start: str, folder: Path, port: int, **settings: str
+) -> Iterator[tuple[subprocess.Popen[str], str]]:
     """Start the demo as a process of its own group, give it and what it has printed."""
     inherited = {k: v for k, v in os.environ.items() if not k.upper().startswith("GATEWAY_")}
     process = subprocess.Popen(
         start,
-        env={**inherited, "GATEWAY_PORT": str(port), "TMPDIR": str(folder)},
+        env={**inherited, "GATEWAY_PORT": str(port), "TMPDIR": str(folder), **settings},
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         text=True,
@@ -243,7 +245,7 @@ def test_a_signal_ends_it_and_nothing_is_left_behind(number: int, tmp_path: Path
     with started(*DIRECTLY, folder=tmp_path, port=free_port()) as (process, _):
         assert list(tmp_path.iterdir())
         process.send_signal(number)
-        rest, _ = process.communicate(timeout=30)
+        rest, _ = process.communicate(timeout=60)
     assert (process.returncode, rest.split()) == (0, ["stopping"])
     assert list(tmp_path.iterdir()) == []
 
@@ -262,7 +264,7 @@ def test_started_through_make_it_ends_as_well(
         # Ctrl-C reaches the whole group of the terminal. (make alone passes SIGTERM on to what it
         # runs, but not SIGINT.)
         send(process.pid, number)
-        rest, _ = process.communicate(timeout=30)
+        rest, _ = process.communicate(timeout=60)
     assert "Traceback" not in rest
     assert list(tmp_path.iterdir()) == []
     with socket.socket() as probe:
@@ -271,9 +273,11 @@ def test_started_through_make_it_ends_as_well(
 
 def test_a_viewer_who_reads_on_does_not_hold_up_the_end(tmp_path: Path) -> None:
     with (
-        started(*DIRECTLY, folder=tmp_path, port=free_port()) as (process, told),
+        # Whatever is set, the demo waits for nobody for long.
+        started(*DIRECTLY, folder=tmp_path, port=free_port(), GATEWAY_DRAIN="1h") as running,
         socket.socket() as viewer,
     ):
+        process, told = running
         parts = urlsplit(shlex.split(command(told, "mpv "))[1])
         viewer.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
         viewer.connect((parts.hostname, parts.port))
@@ -284,7 +288,7 @@ def test_a_viewer_who_reads_on_does_not_hold_up_the_end(tmp_path: Path) -> None:
         )
         assert viewer.recv(12) == b"HTTP/1.1 200"
         process.send_signal(signal.SIGINT)
-        process.communicate(timeout=8)  # DRAIN is 10 s where it is not said otherwise
+        process.communicate(timeout=60)
     assert process.returncode == 0
     assert list(tmp_path.iterdir()) == []
 

@@ -21,12 +21,12 @@ def server(tmp_path: Path) -> Iterator[RedisServer]:
 
 @pytest.fixture
 def until() -> Until:
-    """Poll a condition until it holds, for at most 15 s."""
+    """Poll a condition until it holds, for at most 60 s."""
 
     def wait(condition: Callable[[], bool]) -> None:
-        deadline = time.monotonic() + 15
+        deadline = time.monotonic() + 60
         while not condition():
-            assert time.monotonic() < deadline, "it did not come about within 15 s"
+            assert time.monotonic() < deadline, "it did not come about within 60 s"
             time.sleep(0.005)
 
     return wait

@@ -26,8 +26,10 @@ from gateway.leases.redis import RedisLeases
 pytestmark = pytest.mark.system("redis-server")
 
 Until = Callable[[Callable[[], bool]], None]
-TTL_S = 10.0
+TTL_S = 20.0
 BEAT_S = 0.1
+HOLDER_TTL_S = 6.0
+RECOVER_S = 60.0  # for longer than any test, however busy the machine
 ONE = Pool("profile:1", 1)
 FIVE = Pool("profile:5", 5)
 ALL = Pool("global", 0)
@@ -38,8 +40,9 @@ from gateway.leases.keeper import Keeper
 from gateway.leases.lease import Pool
 from gateway.leases.redis import RedisLeases
 
-store = RedisLeases.from_url(sys.argv[1], ttl_s=2.0, recover_s=0)
-keeper = Keeper(store, ttl_s=2.0, heartbeat_s=0.2)
+ttl_s = float(sys.argv[2])
+store = RedisLeases.from_url(sys.argv[1], ttl_s=ttl_s, recover_s=0)
+keeper = Keeper(store, ttl_s=ttl_s, heartbeat_s=0.2)
 for number in range(5):
     keeper.acquire([[Pool("profile:5", 5)]], f"held {number}", print)
 print("holding", flush=True)
@@ -65,23 +68,17 @@ def keeping(
         store.close()
 
 
-def acquire_soon(keeper: Keeper, pool: Pool, session: str, until: Until) -> None:
-    """Acquire as soon as the store no longer recovers."""
-
-    def attempt() -> bool:
-        try:
-            keeper.acquire([[pool]], session, lambda state: None)
-        except StoreRecovering:
-            return False
-        return True
-
-    until(attempt)
+def begin(server: RedisServer) -> None:
+    """Have *server* know its epoch: nobody recovers until it is flushed or restarted."""
+    with closing(RedisLeases.from_url(server.url, recover_s=0)) as store:
+        store.acquire([[ALL]], "the first", "r", TTL_S)
+        store.release("the first", "r", 0)
 
 
 def test_kill_9_of_a_holder_of_5_of_5_frees_all_within_ttl(
     server: RedisServer, until: Until
 ) -> None:
-    command = [sys.executable, "-c", _HOLDER, server.url]
+    command = [sys.executable, "-c", _HOLDER, server.url, str(HOLDER_TTL_S)]
     with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as holder:
         assert holder.stdout is not None
         assert holder.stdout.readline() == b"holding\n"
@@ -91,7 +88,7 @@ def test_kill_9_of_a_holder_of_5_of_5_frees_all_within_ttl(
             holder.kill()
             holder.wait()
             left = [ref.expires_in_s for session in store.census() for ref in session.refs]
-            assert max(left, default=0.0) <= 2.0
+            assert max(left, default=0.0) <= HOLDER_TTL_S
             until(lambda: store.count(FIVE.name) == 0)
             store.acquire([[FIVE]], "new", "r", TTL_S)
 
@@ -99,16 +96,16 @@ def test_kill_9_of_a_holder_of_5_of_5_frees_all_within_ttl(
 def test_a_flush_while_holding_is_made_good_and_admits_nobody_above_the_cap(
     server: RedisServer, until: Until
 ) -> None:
-    with keeping(server, recover_s=2.0) as (store, keeper):
-        acquire_soon(keeper, FIVE, "s0", until)
+    begin(server)
+    with keeping(server, recover_s=RECOVER_S) as (store, keeper):
         told: list[State] = []
-        for number in range(1, 5):
+        for number in range(5):
             keeper.acquire([[FIVE]], f"s{number}", told.append)
         with Redis(port=server.port) as client:
             client.flushall()
         with pytest.raises(StoreRecovering) as refused:
             store.acquire([[FIVE]], "new", "r", TTL_S)
-        assert 0 < refused.value.retry_after_s <= 2.0
+        assert 0 < refused.value.retry_after_s <= RECOVER_S
         until(lambda: store.count(FIVE.name) == 5)
         with pytest.raises((StoreRecovering, PoolFull)):
             store.acquire([[FIVE]], "new", "r", TTL_S)
@@ -119,10 +116,10 @@ def test_a_flush_while_holding_is_made_good_and_admits_nobody_above_the_cap(
 def test_a_restart_while_holding_is_made_good(
     server: RedisServer, until: Until, save: bool
 ) -> None:
-    with keeping(server, recover_s=2.0) as (store, keeper):
-        acquire_soon(keeper, FIVE, "s0", until)
+    begin(server)
+    with keeping(server, recover_s=RECOVER_S) as (store, keeper):
         told: list[State] = []
-        for number in range(1, 4):
+        for number in range(4):
             keeper.acquire([[FIVE]], f"s{number}", told.append)
         store.acquire([[FIVE]], "of a process that is no more", "r", TTL_S)
         server.stop(save=save)
@@ -162,11 +159,28 @@ def test_recovery_puts_nobody_back_above_the_cap(server: RedisServer) -> None:
         assert [store.count(ONE.name), store.count(ALL.name)] == [1, 1]
 
 
-def test_a_newer_request_of_a_session_does_not_wait_for_the_recovery(
-    server: RedisServer, until: Until
-) -> None:
-    with keeping(server, recover_s=2.0) as (_, keeper), Redis(port=server.port) as client:
-        acquire_soon(keeper, ONE, "s", until)
+def test_once_recovered_a_store_admits_again(server: RedisServer, until: Until) -> None:
+    with keeping(server, recover_s=0.3) as (_, keeper), Redis(port=server.port) as client:
+
+        def is_admitted(session: str) -> bool:
+            try:
+                keeper.acquire([[ALL]], session, lambda state: None)
+            except StoreRecovering:
+                return False
+            return True
+
+        until(lambda: is_admitted("before"))
+        client.flushall()
+        until(lambda: is_admitted("after"))
+
+
+def test_a_newer_request_of_a_session_does_not_wait_for_the_recovery(server: RedisServer) -> None:
+    begin(server)
+    with (
+        keeping(server, recover_s=RECOVER_S) as (_, keeper),
+        Redis(port=server.port) as client,
+    ):
+        keeper.acquire([[ONE]], "s", lambda state: None)
         client.flushall()
         newer = keeper.acquire([[ONE]], "s", lambda state: None)
         assert newer.state is State.HELD
@@ -361,16 +375,16 @@ def test_dashboards_read_the_count_which_expires_with_the_newest_ref(
     server: RedisServer, until: Until, in_script: bool
 ) -> None:
     with Redis(port=server.port, decode_responses=True) as client:
-        store = RedisLeases(client, recover_s=0, mirror_in_script=in_script)
+        store = RedisLeases(client, ttl_s=200, recover_s=0, mirror_in_script=in_script)
         pool = Pool("profile:7", 3)
-        store.acquire([[pool]], "s", "r1", 5)
-        store.acquire([[pool]], "t", "r2", 0.5)
+        store.acquire([[pool]], "s", "r1", 100)
+        store.acquire([[pool]], "t", "r2", 50)
         assert client.get("profile_connections:7") == "2"
-        assert 4000 < client.pttl("profile_connections:7") <= 5000
+        assert 50_000 < client.pttl("profile_connections:7") <= 100_000
         store.release("t", "r2", 0)
         assert client.get("profile_connections:7") == "1"
-        store.heartbeat([Lease("s", "r1", (pool,))], 20)
-        assert 19_000 < client.pttl("profile_connections:7") <= 20_000
+        store.heartbeat([Lease("s", "r1", (pool,))], 200)
+        assert 100_000 < client.pttl("profile_connections:7") <= 200_000
         store.release("s", "r1", 0)
         assert client.get("profile_connections:7") is None
         store.acquire([[pool]], "u", "r3", 0.1)
@@ -401,8 +415,9 @@ def test_dashboards_read_the_truth_after_a_pause_an_eviction_and_a_holders_death
         assert shown() == "2"
         store.evict("in grace")
         assert shown() == "1"
-        store.acquire([[pool, ALL]], "of a dead process", "r", 0.2)
+        store.acquire([[pool, ALL]], "of a dead process", "r", TTL_S)
         assert shown() == "2"
+        store.heartbeat([Lease("of a dead process", "r", (pool, ALL))], 0.2)  # its last
         until(lambda: store.count(pool.name) == 1)
         store.heartbeat([Lease("stays", "r", (pool, ALL))], TTL_S)
         assert shown() == "1"
