@@ -10,7 +10,7 @@ from sqlalchemy import ColumnElement, case, func, select, update
 from gateway.library.packing import pack_document
 from gateway.library.schema import jobs
 from gateway_queue.item import PATIENCE_S, Item, LetGo, State, pause_s, rested_s
-from gateway_queue.listing import ITEM_COLUMNS, QUEUE_ORDER, item_of
+from gateway_queue.listing import ITEM_COLUMNS, QUEUE_ORDER, is_due, item_of
 from gateway_queue.reading import Reading
 from gateway_queue.store import JobStore
 
@@ -23,7 +23,7 @@ class Grabs:
 
     def next(self, held: Collection[str]) -> Item | None:
         """Return what is to be fetched next, and is not *held* already; None: there is nothing."""
-        due = _grabbing(jobs.c.nzo_id.not_in(held), jobs.c.not_before <= self._store.clock())
+        due = _grabbing(jobs.c.nzo_id.not_in(held), is_due(self._store.clock()))
         with self._store.database.read() as tx:
             row = tx.execute(
                 select(*ITEM_COLUMNS).where(*due).order_by(*QUEUE_ORDER).limit(1)

@@ -90,6 +90,7 @@ def before(after: State) -> frozenset[State]:
 
 # How long an item rests after each failure for now; the last one after every further failure.
 _PAUSES_S = (60, 120, 300, 900, 3_600)
+LONGEST_PAUSE_S = _PAUSES_S[-1]
 # An item that has rested for so long, and never heard a verdict, waits for a person.
 PATIENCE_S = 86_400
 

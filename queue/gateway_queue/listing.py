@@ -9,7 +9,7 @@ from typing import Any
 from sqlalchemy import ColumnElement, Connection, Row, and_, case, func, or_, select
 
 from gateway.library.schema import jobs, links
-from gateway_queue.item import HISTORY, PENDING, WORKING, Item, Priority, State
+from gateway_queue.item import HISTORY, LONGEST_PAUSE_S, PENDING, WORKING, Item, Priority, State
 
 # In the order of Item's fields. Without the document, which is larger than all the rest together.
 ITEM_COLUMNS = (
@@ -44,6 +44,14 @@ def item_of(row: Row[*tuple[Any, ...]]) -> Item:
     # long.
     identity, name, filename, category, priority, state, *rest = row
     return Item(identity, name, filename, category, _PRIORITIES[priority], _STATES[state], *rest)
+
+
+def is_due(now: float) -> ColumnElement[bool]:
+    """Say whether a row's rest is over.
+
+    A rest that ends later than any can was begun by a clock that was ahead: it is over.
+    """
+    return or_(jobs.c.not_before <= now, jobs.c.not_before > now + LONGEST_PAUSE_S)
 
 
 @dataclass(frozen=True, slots=True)

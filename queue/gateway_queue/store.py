@@ -37,6 +37,7 @@ from gateway_queue.listing import (
     Wanted,
     history_page,
     history_poll,
+    is_due,
     item_of,
     queue_page,
     state_counts,
@@ -56,7 +57,7 @@ class JobStore(Asked):
         ready = select(jobs.c.nzo_id).where(
             jobs.c.completed.is_(None),
             jobs.c.state == State.QUEUED,
-            jobs.c.not_before <= self.clock(),
+            is_due(self.clock()),
         )
         if forced_only:
             ready = ready.where(jobs.c.priority == Priority.FORCE)

@@ -182,6 +182,25 @@ def test_an_item_that_failed_for_now_rests_and_is_taken_up_again(
         clock.now += 60 * minutes
 
 
+@pytest.mark.parametrize("attempts", [0, 4])
+def test_an_item_does_not_wait_for_a_clock_that_was_an_hour_ahead(
+    store: JobStore, clock: Any, attempts: int
+) -> None:
+    add(store)
+    for _ in range(attempts):
+        claimed = store.claim()
+        assert claimed is not None
+        clock.now = store.postpone(claimed, "the provider is down").not_before
+    clock.now += 3_600
+    claimed = store.claim()
+    assert claimed is not None
+    resting = store.postpone(claimed, "the provider is down")
+    clock.now -= 3_600
+
+    assert store.claim() is not None
+    assert resting.not_before > clock.now
+
+
 def test_after_a_day_without_an_answer_an_item_waits_for_a_person(
     store: JobStore, clock: Any
 ) -> None:
