@@ -47,9 +47,13 @@ class Described:
 
 @dataclass(slots=True)
 class Par2Set:
-    """A set: what its par2 files told of it. *slice_size* is 0 where nothing told it."""
+    """A set: what its par2 files told of it. *slice_size* is 0 where nothing told it.
+
+    *protected* are the ids of the files that its recovery blocks are of; it may name others.
+    """
 
     slice_size: int = 0
+    protected: frozenset[bytes] = frozenset()
     files: dict[bytes, Described] = field(default_factory=dict)
 
 
@@ -65,6 +69,9 @@ def read(contents: Iterable[bytes]) -> dict[bytes, Par2Set]:
         one = found.setdefault(set_id, Par2Set())
         if kind == _MAIN and len(body) >= 8:
             one.slice_size = int.from_bytes(body[:8], "little")
+            count = min(int.from_bytes(body[8:12], "little"), _MOST_FILES)
+            ids = body[12 : 12 + 16 * count]
+            one.protected = frozenset(ids[at : at + 16] for at in range(0, len(ids), 16))
         elif kind == _FILE and len(body) > _TOLD.size:
             file_id, md5, md5_16k, size = _TOLD.unpack_from(body)
             if len(one.files) < _MOST_FILES:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import os
 import random
+import re
 import shutil
 import struct
 import zlib
@@ -337,6 +338,63 @@ def test_a_set_that_states_an_absurd_size_is_not_worked_with(post: Path) -> None
     assert "1,125,899,906,842,624 bytes in 134 slices" in done.ignored[0]
 
 
+@pytest.mark.parametrize(
+    ("name", "seen"),
+    [(".Some.Film.mkv", "Some.Film.mkv"), (".work-1/..a/Film.mkv", "work-1/a/Film.mkv")],
+)
+def test_a_name_that_would_hide_a_file_loses_its_dots(post: Path, name: str, seen: str) -> None:
+    for path in par2_maker.create(post, "set", [*FILES], "-s3000", "-c30"):
+        path.write_bytes(renamed(path.read_bytes(), b"Some.Film.mkv", name.encode()))
+    known = lose(post, "Some.Film.mkv", 0.03, how="missing")
+
+    assert repair(post, pieces=known).made == [seen]
+
+    assert contents(post) == {seen: FILM, "Some.Film.nfo": NOTES}
+    assert repair(post).whole == [seen, "Some.Film.nfo"], "also when it is done again"
+
+
+@pytest.mark.parametrize("name", ["a/" * 101 + "film.mkv", "/".join(["d" * 200] * 18)])
+def test_a_set_whose_folders_are_too_deep_is_not_worked_with(post: Path, name: str) -> None:
+    for path in par2_maker.create(post, "set", [*FILES], "-s3000", "-c30"):
+        path.write_bytes(renamed(path.read_bytes(), b"Some.Film.mkv", name.encode()))
+    known = lose(post, "Some.Film.mkv", 0.03, how="missing")
+
+    assert re.search(r"would lie in \d+ folders", repair(post, pieces=known).ignored[0])
+
+
+def test_a_file_that_a_set_mentions_and_does_not_protect_needs_not_be_there(post: Path) -> None:
+    for path in par2_maker.create(post, "set", [*FILES], "-s3000", "-c0"):
+        data = path.read_bytes()
+        path.write_bytes(with_main(data, lambda body: body[:8] + b"\1\0\0\0" + body[12:]))
+    (protected,) = FILES.keys() & set(repair(post).whole)
+    (other,) = FILES.keys() - {protected}
+    (post / other).unlink()
+
+    done = repair(post)
+
+    assert (done.whole, done.ignored) == ([protected], [])
+
+
+def test_recovery_blocks_that_there_cannot_be_are_left_out(post: Path) -> None:
+    *_, last = par2_maker.create(post, "set", [*FILES], "-s3000", "-c30", "-n5")
+    last.write_bytes(renumbered(last.read_bytes()))
+    known = lose(post, "Some.Film.mkv", 0.01, how="missing")
+
+    repair(post, pieces=known)
+
+    assert contents(post) == FILES
+
+
+def test_a_set_with_no_other_recovery_blocks_is_not_worked_with(post: Path) -> None:
+    for path in par2_maker.create(post, "set", [*FILES], "-s3000", "-c30", "-n1"):
+        if ".vol" in path.name:
+            path.write_bytes(renumbered(path.read_bytes()))
+        else:
+            path.unlink()
+
+    assert "numbers above 65,535" in repair(post).ignored[0]
+
+
 def test_a_set_that_states_a_wrong_md5_is_never_believed(post: Path) -> None:
     made = par2_maker.create(post, "set", [*FILES], "-s3000", "-c30")
     for path in made:
@@ -412,6 +470,9 @@ def test_a_folder_without_par2_is_left_as_it_is(post: Path) -> None:
 # Sets that lie -------------------------------------------------------------------------------
 
 
+MAIN = b"PAR 2.0\0Main\0\0\0\0"
+
+
 def packets(data: bytes) -> Iterator[bytes]:
     at = 0
     while at < len(data):
@@ -430,6 +491,30 @@ def rewritten(data: bytes, change: Callable[[bytes], bytes]) -> bytes:
             packet = (
                 packet[:8] + struct.pack("<Q", 32 + len(rest)) + hashlib.md5(rest).digest() + rest
             )
+        result += packet
+    return result
+
+
+def with_main(data: bytes, change: Callable[[bytes], bytes]) -> bytes:
+    """Return par2 *data* with another main packet, whose MD5 is the id of the set."""
+    (main,) = {packet[64:] for packet in packets(data) if packet[48:64] == MAIN}
+    set_id = hashlib.md5(change(main)).digest()
+    result = b""
+    for packet in packets(data):
+        body = change(packet[64:]) if packet[48:64] == MAIN else packet[64:]
+        rest = set_id + packet[48:64] + body
+        result += packet[:8] + struct.pack("<Q", 32 + len(rest)) + hashlib.md5(rest).digest() + rest
+    return result
+
+
+def renumbered(data: bytes) -> bytes:
+    """Return par2 *data* whose recovery blocks have exponents that there are not."""
+    result = b""
+    for packet in packets(data):
+        if packet[48:64] == b"PAR 2.0\0RecvSlic":
+            number = struct.unpack("<I", packet[64:68])[0] + 70_000
+            rest = packet[32:64] + struct.pack("<I", number) + packet[68:]
+            packet = packet[:16] + hashlib.md5(rest).digest() + rest
         result += packet
     return result
 

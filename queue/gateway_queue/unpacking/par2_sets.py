@@ -12,11 +12,14 @@ from typing import cast
 
 from gateway.nzb import par2
 from gateway.nzb.par2 import Described
+from gateway_queue.unpacking.bounds import LONGEST_PATH
 
 _HEAD = 16 * 1024  # bytes of a file that par2 knows an MD5 of
 _UNSAFE = re.compile(r"[\x00-\x1f\x7f]")
 _CHUNK = 4 << 20
 _LONGEST_NAME = 255  # bytes, of each part of a path
+_DEEPEST = 100  # parts of a path
+_LARGEST_EXPONENT = 65_535
 
 
 @dataclass(slots=True)
@@ -57,6 +60,7 @@ def sets_of(paths: Iterable[Path]) -> list[FolderSet]:
     """Return the sets that the par2 files *paths* tell of, in the order of their ids."""
     found: dict[bytes, FolderSet] = {}
     told: dict[bytes, dict[bytes, Described]] = {}
+    protected: dict[bytes, set[bytes]] = {}
     for path in paths:
         if not path.stat().st_size:
             continue
@@ -66,13 +70,21 @@ def sets_of(paths: Iterable[Path]) -> list[FolderSet]:
             sets, blocks = par2.read([data]), par2.recovery_blocks(data)
         for set_id in {*sets, *blocks}:
             one = found.setdefault(set_id, FolderSet(set_id, 0, ()))
-            one.volumes.append(path)
-            one.exponents |= blocks.get(set_id, set())
+            exponents = blocks.get(set_id, set())
+            if max(exponents, default=0) <= _LARGEST_EXPONENT:  # par2 dies of another
+                one.volumes.append(path)
+                one.exponents |= exponents
             if set_id in sets:
                 one.slice_size = sets[set_id].slice_size or one.slice_size
                 _complete(told.setdefault(set_id, {}), sets[set_id].files)
+                protected.setdefault(set_id, set()).update(sets[set_id].protected)
     for set_id, one in found.items():
-        one.files = tuple(told.get(set_id, {}).values())
+        # Of what a set only mentions, and has no blocks for, it says nothing that we could use.
+        one.files = tuple(
+            file
+            for file_id, file in told.get(set_id, {}).items()
+            if file_id in protected[set_id] or not protected[set_id]
+        )
     return [found[set_id] for set_id in sorted(found)]
 
 
@@ -86,6 +98,8 @@ def flaw_of(one: FolderSet) -> str:
     """Say in words why *one* cannot be worked with, "" if it can: what it states cannot be."""
     if not one.files or one.slice_size <= 0 or one.slice_size % 4:
         return "nothing in it tells which files it protects"
+    if not one.volumes:
+        return "its recovery blocks have numbers above 65,535"
     names = [file.name.casefold() for file in one.files]
     if len(set(names)) < len(names):
         return "two of its files have one name"
@@ -100,6 +114,8 @@ def flaw_of(one: FolderSet) -> str:
             or any(part.strip(". ") == "" or len(part.encode()) > _LONGEST_NAME for part in parts)
         ):
             return "it names a file that would lie outside of the folder"
+        if len(parts) > _DEEPEST or len(file.name.encode()) > LONGEST_PATH:
+            return f"it names a file that would lie in {len(parts) - 1:,} folders"
         if file.slices and len(file.slices) != -(-file.size // one.slice_size):
             return f'"{file.name}" states {file.size:,} bytes in {len(file.slices):,} slices'
     return ""

@@ -15,7 +15,7 @@ from itertools import count
 from pathlib import Path
 
 from gateway.errors import ImportFailed, IncompletePost, StorageFull
-from gateway.nzb.names import numbered, safe_path
+from gateway.nzb.names import numbered, safe_name, safe_path
 from gateway.nzb.par2 import Described
 from gateway_queue.download.disk import translated
 from gateway_queue.unpacking import par2_program
@@ -101,6 +101,11 @@ def repair(
             _Work(folder, one, strangers, known, fetch_more, part, done).run()
     progress(1.0)
     return done
+
+
+def _visible(name: str) -> str:
+    """Return *name* as a safe path of which no part begins with a dot: such are passed over."""
+    return "/".join(safe_name(part.lstrip(". ")) for part in safe_path(name).split("/"))
 
 
 class _Work:
@@ -267,7 +272,7 @@ class _Work:
 
     def _take_place(self, path: Path, file: Described, *, made: bool) -> None:
         """Put *path* where *file* belongs, and take away what stood for it before."""
-        target = self._folder / safe_path(file.name)
+        target = self._folder / _visible(file.name)
         before = self._found.get(file.name)
         if path.is_symlink():
             path = path.resolve()
