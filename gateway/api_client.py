@@ -6,6 +6,7 @@ import http.client
 import json
 import secrets
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import Any, NoReturn
 from urllib.parse import quote, urlencode
@@ -35,6 +36,7 @@ class ApiClient:
         self._host = reachable(host)
         self._port = port
         self._key = key
+        self._kept: http.client.HTTPConnection | None = None
 
     @classmethod
     def of(cls, settings: Settings) -> ApiClient:
@@ -48,6 +50,15 @@ class ApiClient:
                 "same settings, or set GATEWAY_API_KEY"
             )
         return cls(settings.host, settings.port, key)
+
+    @contextmanager
+    def kept_alive(self) -> Iterator[ApiClient]:
+        """Use one connection for whatever is read from the gateway's own API in the block."""
+        with closing(self._connection()) as self._kept:
+            try:
+                yield self
+            finally:
+                self._kept = None
 
     def add(self, file: Path, category: str | None) -> str:
         """Queue the NZB in *file*, return its nzo id."""
@@ -206,13 +217,18 @@ class ApiClient:
     ) -> tuple[int, str, bytes]:
         """Send one request; return its status, the type of what came, and that."""
         place = self.place
-        connection = http.client.HTTPConnection(self._host, self._port, timeout=_TIMEOUT_S)
+        method = method or ("GET" if body is None else "POST")
+        headers = {"X-Api-Key": self._key, **headers}
         try:
-            method = method or ("GET" if body is None else "POST")
-            connection.request(method, path, body, {"X-Api-Key": self._key, **headers})
-            response = connection.getresponse()
-            kind = response.headers.get_content_type()
-            status, content = response.status, response.read()
+            if self._kept is None or method != "GET" or not path.startswith("/api/gateway/"):
+                with closing(self._connection()) as connection:
+                    return _exchanged(connection, method, path, body, headers)
+            try:
+                return _exchanged(self._kept, method, path, body, headers)
+            except (ConnectionError, http.client.HTTPException):
+                # Closed meanwhile, by a restart perhaps. Nothing is changed by asking again.
+                self._kept.close()
+                return _exchanged(self._kept, method, path, body, headers)
         except ConnectionRefusedError as exc:
             raise Unreachable(
                 f"nothing listens on {place}: start the gateway with `nzb-gateway serve`, or set "
@@ -225,9 +241,9 @@ class ApiClient:
             if type(exc) is http.client.BadStatusLine:  # no subclass: those tell of a broken line
                 reason = "what listens there does not speak HTTP, so it is no gateway"
             raise Unreachable(f"{place} cannot be asked: {reason}") from exc
-        finally:
-            connection.close()
-        return status, kind, content
+
+    def _connection(self) -> http.client.HTTPConnection:
+        return http.client.HTTPConnection(self._host, self._port, timeout=_TIMEOUT_S)
 
     def _read(self, path: str, status: int, content: bytes) -> dict[str, Any]:
         """Return what the JSON of an answer says. Raises Refused, Unreachable."""
@@ -248,6 +264,18 @@ class ApiClient:
             f"the gateway on {self.place} refused the API key: set GATEWAY_API_KEY or "
             "GATEWAY_DATA_DIR as for the gateway that runs"
         )
+
+
+def _exchanged(
+    connection: http.client.HTTPConnection,
+    method: str,
+    path: str,
+    body: bytes | None,
+    headers: Mapping[str, str],
+) -> tuple[int, str, bytes]:
+    connection.request(method, path, body, headers)
+    response = connection.getresponse()
+    return response.status, response.headers.get_content_type(), response.read()
 
 
 def _form(name: str, document: bytes) -> tuple[bytes, str]:

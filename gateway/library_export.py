@@ -6,7 +6,8 @@ import errno
 import os
 import secrets
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TextIO
 
@@ -42,10 +43,20 @@ def export(
             raise Refused("one release at a time goes to the standard output: give --to a folder")
         sys.stdout.buffer.write(client.nzb(the_one(client, names[0])["id"]))
         return 0
-    folder = Path(to)
+    with client.kept_alive():
+        return _export(client, names, everything, _Target(Path(to), force), out, err)
+
+
+def _export(
+    client: ApiClient,
+    names: Sequence[str],
+    everything: bool,
+    target: _Target,
+    out: TextIO,
+    err: TextIO,
+) -> int:
+    folder, refused = target.folder, 0
     releases = client.releases() if everything else iter([the_one(client, name) for name in names])
-    target = _Target(folder, force)
-    refused = 0
     for release in releases:
         # Of releases that are named the folder has no others; a library has a name many times.
         place = Path(safe_name(release["category"])) if everything else Path()
@@ -71,31 +82,65 @@ class _Target:
     """Files below *folder*, each whole or not at all. *force* overwrites what differs."""
 
     def __init__(self, folder: Path, force: bool) -> None:
-        self._folder = folder
+        self.folder = folder
         self._force = force
         self._ours: set[Path] = set()
         self.written = self.same = 0
 
     def write(self, path: Path, content: bytes) -> bool:
         """Write one file; False if it is there already. Raises FileExistsError, OSError."""
-        target = self._folder / path
+        target = self.folder / path
         target.parent.mkdir(parents=True, exist_ok=True)
         if _holds(target, content):
             self.same += 1
             return False
-        part = target.with_name(f".{secrets.token_hex(8)}.part")
-        try:
-            with part.open("xb") as file:
-                file.write(content)
-            if self._force and path not in self._ours:
-                part.replace(target)
-            else:
-                _place(part, target)
-        finally:
-            part.unlink(missing_ok=True)
+        if self._force and path not in self._ours:
+            _replace(target, content)
+        else:
+            _make(target, content)
         self._ours.add(path)
         self.written += 1
         return True
+
+
+def _make(target: Path, content: bytes) -> None:
+    """Make the file *target*, whole or not at all. Raises FileExistsError, OSError."""
+    try:
+        _name_when_whole(target, content)
+    except FileExistsError:
+        raise
+    except OSError:  # many a disk has no files without names; if that is not why, it fails again
+        with _part(target, content) as part:
+            _place(part, target)
+
+
+def _name_when_whole(target: Path, content: bytes) -> None:
+    # So that not even a kill leaves a part of it.
+    made = os.open(target.parent, os.O_TMPFILE | os.O_WRONLY | os.O_CLOEXEC, 0o666)
+    with os.fdopen(made, "wb") as file:
+        file.write(content)
+        file.flush()
+        # Python follows symbolic links here only if it is given a folder, which means nothing
+        # beside an absolute path. open(2), O_TMPFILE.
+        os.link(f"/proc/self/fd/{made}", target, src_dir_fd=made, follow_symlinks=True)
+
+
+def _replace(target: Path, content: bytes) -> None:
+    """Make the file *target*, in place of what is there. Raises OSError."""
+    with _part(target, content) as part:
+        part.replace(target)
+
+
+@contextmanager
+def _part(target: Path, content: bytes) -> Iterator[Path]:
+    """Give a hidden file beside *target* that holds *content*; what is left of it goes."""
+    part = target.with_name(f".{secrets.token_hex(8)}.part")
+    try:
+        with part.open("xb") as file:
+            file.write(content)
+        yield part
+    finally:
+        part.unlink(missing_ok=True)
 
 
 def _place(part: Path, target: Path) -> None:

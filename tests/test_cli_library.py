@@ -7,8 +7,10 @@ import gzip
 import http.client
 import io
 import json
+import os
 import random
 import re
+import socket
 import sqlite3
 from base64 import b64encode
 from collections.abc import Callable, Iterator
@@ -407,6 +409,49 @@ def test_everything_is_exported_by_category_and_gone_on_with(
     assert run("export", "--all", "--to", "all")[1] == ["1 NZB written to all, 2 were there"]
 
 
+def test_everything_is_exported_over_one_connection_and_over_another_after_a_restart(
+    publish: Publish, run: Run_, monkeypatch: pytest.MonkeyPatch, gateway: Gateway
+) -> None:
+    made: list[http.client.HTTPConnection] = []
+    connect, nzb = http.client.HTTPConnection.connect, ApiClient.nzb
+
+    def counted(self: http.client.HTTPConnection) -> None:
+        made.append(self)
+        connect(self)
+
+    def cut(self: ApiClient, release_id: int) -> bytes:
+        made[-1].sock.shutdown(socket.SHUT_RDWR)
+        return nzb(self, release_id)
+
+    monkeypatch.setattr(http.client.HTTPConnection, "connect", counted)
+    for name in "ABC":
+        publish(name)
+    assert run("export", "--all", "--to", "one")[1] == ["3 NZBs written to one"]
+    assert len(made) == 1
+    monkeypatch.setattr(ApiClient, "nzb", cut)
+    assert run("export", "--all", "--to", "two")[1] == ["3 NZBs written to two"]
+    assert len(made) == 1 + 1 + 3
+
+
+def test_an_export_that_is_ended_half_way_leaves_no_half_file(
+    publish: Publish, run: Run_, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    seen: list[list[str]] = []
+
+    def interrupt(source: object, target: object, **_: object) -> None:
+        seen.append([path.name for path in (tmp_path / "all/movies").iterdir()])
+        raise KeyboardInterrupt
+
+    publish("Film")
+    with monkeypatch.context() as patched:
+        patched.setattr(os, "link", interrupt)
+        assert run("export", "--all", "--to", "all") == (130, [], [])
+    assert all(name.startswith(".") for names in seen for name in names)
+    assert list((tmp_path / "all/movies").iterdir()) == []
+    assert run("export", "--all", "--to", "all")[1] == ["1 NZB written to all"]
+    assert (tmp_path / "all/movies/Film.nzb").read_bytes() == NZB
+
+
 def test_one_goes_to_the_standard_output(
     publish: Publish, capfdbinary: pytest.CaptureFixture[bytes]
 ) -> None:
@@ -441,10 +486,10 @@ def test_where_no_gateway_runs_one_sentence_says_so_and_the_code_is_1(
 def test_nzbs_are_exported_to_a_disk_without_hard_links(
     publish: Publish, run: Run_, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def refuse(self: Path, target: Path) -> None:
-        raise PermissionError(errno.EPERM, "Operation not permitted", str(self))
+    def refuse(source: object, target: object, **_: object) -> None:
+        raise PermissionError(errno.EPERM, "Operation not permitted", str(source))
 
-    monkeypatch.setattr(Path, "hardlink_to", refuse)
+    monkeypatch.setattr(os, "link", refuse)
     publish("Film (2020)")
     publish("Other")
     (tmp_path / "Other.nzb").write_bytes(b"mine")
