@@ -95,6 +95,10 @@ class Call:
     def responses(self) -> Sequence[sabctools.NNTPResponse]:
         return () if self.exchange is None else self.exchange.responses
 
+    def left(self) -> int:
+        """Return how many bytes are still to come, as far as can be guessed."""
+        return max(0, self.expected_bytes - (self.exchange.received if self.exchange else 0))
+
     def permits_in_words(self) -> str:
         """Say how the permits stand that it waits for, for an error message."""
         permits = self._pool.permits.snapshot()

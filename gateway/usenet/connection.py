@@ -89,7 +89,7 @@ class Connection:
         self.state = State.NEW
         self.socket: socket.socket | None = None
         self.in_flight: deque[Exchange] = deque()
-        self.progress_at = 0.0  # when it was dialled, bytes last arrived, or a command was sent
+        self.progress_at = 0.0  # when it was dialled, bytes came, or it ceased to be idle
         self.login_s = 0.0  # what it took from the first look-up to READY
         self._decoder = sabctools.Decoder(BUFFER)
         self._outgoing = bytearray()
@@ -208,11 +208,12 @@ class Connection:
 
     def start(self, exchange: Exchange) -> None:
         """Queue the commands of *exchange* behind those in flight; `flush` sends them."""
+        exchange.sent_at = time.monotonic()
         if self.state is State.READY:
             self._move(State.BUSY)
+            self.progress_at = exchange.sent_at  # and not behind another, whose silence counts on
         elif self.state is not State.BUSY:
             raise ConnectionLost(f"the connection to {self.server!r} is {self.state.value}")
-        self.progress_at = exchange.sent_at = time.monotonic()
         self.in_flight.append(exchange)
         for line in exchange.lines:
             self._decoder.expect(_ASKED)

@@ -4,8 +4,9 @@ A command that is sent while the reply to another still arrives costs no round t
 takes all there is to be had. It is for who waits for nobody: articles of the queue. Some
 connections stay one deep, so that one whose article is nearly done is always near.
 
-Servers are known that hang up on a second command, or never answer it. Where no second one has
-been answered yet, connections that are lost with two commands on them raise doubts.
+Servers are known that hang up on a second command, or never answer it. Until second ones have
+been answered in a row, connections that are lost with two commands on them raise doubts. One
+answer proves nothing: its command may have come just when the server was done with the first.
 
     front   its reply arrives, or will next; it holds the permit
     rider   its command is sent behind that of the front, whose permit is passed on to it
@@ -25,6 +26,8 @@ STREAMS_S = 60.0
 # After so many doubts all connections stay one deep for so long.
 DOUBTS = 3
 DOUBTED_S = 600.0
+# So many second commands that are answered in a row, and there is no doubt any more.
+PROOFS = 10
 
 
 class Depth:
@@ -34,7 +37,8 @@ class Depth:
     """
 
     # Invariants: a front is in `_single` or, with its rider, in `_double`; front.rider and
-    # rider.ahead name each other. A call that may not ride is in neither.
+    # rider.ahead name each other. A call that may not ride is in neither, nor is in `_single` one
+    # that nobody wants any more: it is to be closed, or drained, and nobody waits for that.
 
     def __init__(
         self, permits: ExtendedSemaphore, pipeline: int, clock: Callable[[], float]
@@ -43,7 +47,7 @@ class Depth:
         self._pipeline = pipeline
         self._clock = clock
         self._streamed_at = -math.inf
-        self._is_proven = False
+        self._proofs = 0
         self._doubts = 0
         self._resumes_at = -math.inf
         self._single: dict[Call, None] = {}  # the one that has been sent longest ago first
@@ -52,18 +56,22 @@ class Depth:
     def see(self, call: Call) -> None:
         """Note who asks for *call*, which decides whether it may ride."""
         call.may_ride = self._pipeline > 1 and bool(call.expected_bytes) and _waits_for_nobody(call)
-        self.see_request(call.request)
+        self._see_stream(call.request)
 
-    def see_request(self, request: Request) -> None:
-        """Note that a stream reads, if it is one."""
-        reservation = request.reservation
-        if reservation is not None and reservation.workload is Workload.STREAM:
-            self._streamed_at = self._clock()
+    def promoted(self, call: Call) -> None:
+        """Note that *call* is asked for by somebody else, who may wait for it."""
+        if not _waits_for_nobody(call):
+            call.may_ride = False
+        self._see_stream(call.request)
 
     def begin(self, call: Call) -> None:
         """Note that the reply to *call* is the next on its connection."""
-        if call.may_ride:
+        if call.may_ride and not call.abandoned:
             self._single[call] = None
+
+    def forget(self, call: Call) -> None:
+        """Let nobody else go along with *call*, which nobody wants any more."""
+        self._single.pop(call, None)
 
     def board(self, limit: int, front: Call | None = None) -> Call | None:
         """Return the call that goes along with *front*, or with the oldest; None: none does.
@@ -80,7 +88,7 @@ class Depth:
         waiter = self._permits.ride(front.permit)
         if waiter is None:
             return None
-        call = waiter.passenger
+        call, waiter.passenger = waiter.passenger, None  # or they would hold each other
         assert isinstance(call, Call)
         call.permit, call.connection = waiter.permit, front.connection
         call.rode, call.ahead, front.rider = True, front, call
@@ -93,11 +101,17 @@ class Depth:
 
         *is_lost*: the connection was, and nobody here had closed it.
         """
-        if call.rode and not is_lost:
-            self._is_proven = True
-        was_double = call.rider is not None or (call.rode and call.may_ride)
-        if self._is_proven or not is_lost or not was_double:
+        if self._proofs >= PROOFS:
             return False
+        if not is_lost:
+            self._proofs += call.rode
+            return False
+        was_double = call.rider is not None or (call.rode and call.may_ride)
+        if not was_double:
+            return False
+        self._proofs = 0
+        if self._clock() < self._resumes_at:
+            return False  # it was two deep already when the doubts arose
         self._doubts += 1
         if self._doubts < DOUBTS:
             return False
@@ -105,15 +119,16 @@ class Depth:
         self._resumes_at = self._clock() + DOUBTED_S
         return True
 
-    def end(self, front: Call, *, is_lost: bool) -> Call | None:
+    def end(self, front: Call, *, is_over: bool) -> Call | None:
         """Note that *front* has ended; return its rider, which has its permit.
 
-        The rider is the new front, or, with the connection, lost as well. Who is lost that was not
-        alone is tried once more than others, alone: that may have been the reason.
+        The rider is the new front. *is_over*: or it is lost as well, as the connection is, or is
+        about to be. Who is lost that was not alone is tried once more than others, alone: that may
+        have been the reason.
         """
         self._single.pop(front, None)
         rider, permit = front.rider, front.permit
-        if is_lost and (rider is not None or front.rode):
+        if is_over and (rider is not None or front.rode):
             _retry_alone(front)
         if rider is None:
             return None
@@ -122,11 +137,16 @@ class Depth:
         self._double.discard(front)
         front.rider = rider.ahead = front.permit = None
         self._permits.pass_on(permit, rider.permit)
-        if is_lost:
+        if is_over:
             _retry_alone(rider)
         else:
-            self._single[rider] = None
+            self.begin(rider)
         return rider
+
+    def _see_stream(self, request: Request) -> None:
+        reservation = request.reservation
+        if reservation is not None and reservation.workload is Workload.STREAM:
+            self._streamed_at = self._clock()
 
     def _kept(self, limit: int) -> int:
         kept = max(1, limit // 10)

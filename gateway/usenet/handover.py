@@ -161,7 +161,7 @@ def deliver(served: Sequence[Waiter]) -> None:
         while pending:
             waiter = pending.popleft()
             permit, granted = waiter.permit, waiter.granted
-            waiter.granted = accept  # lets go of what the callback holds
+            waiter.granted, waiter.passenger = accept, None  # lets go of what they hold
             if permit is None:
                 continue
             accepted = False

@@ -311,6 +311,7 @@ class ExtendedSemaphore:
             if request.reservation is None and waiter.request.reservation is not None:
                 self._unattributed += 1
             self._ledger.leave(waiter)
+            waiter.passenger = None  # it is somebody else's now
             waiter.request = request
             waiter.reservation = request.reservation or UNATTRIBUTED
             self._ledger.enter(waiter)
@@ -323,7 +324,7 @@ class ExtendedSemaphore:
             if waiter.state is not WAITING:
                 return waiter.state is CANCELLED
             waiter.state = CANCELLED
-            waiter.granted = accept  # lets go of what the callback holds
+            waiter.granted, waiter.passenger = accept, None  # lets go of what they hold
             if waiter.line is None:  # interrupted before it came into a line
                 return True
             self._ledger.leave(waiter)

@@ -26,6 +26,7 @@ from gateway.usenet.limit import Slots
 from gateway.usenet.permits import ExtendedSemaphore, Permit, Request
 from gateway.usenet.pool_status import PoolStatus, log_request
 from gateway.usenet.reactor import Reactor
+from gateway.usenet.replies import Meaning, meaning
 from gateway.usenet.roster import Roster
 
 log = logging.getLogger(__name__)
@@ -89,7 +90,7 @@ class Pool:
     def promote(self, call: Call, request: Request) -> None:
         """See Call.promote."""
         call.request = request
-        self._depth.see_request(request)
+        self._depth.promoted(call)
         if call.waiter is not None:
             call.waiter.promote(request)
 
@@ -101,15 +102,16 @@ class Pool:
         if waiter is not None and waiter.cancel():
             return True
         with self._lock:
+            self._depth.forget(call)
             connection, exchange = call.connection, call.exchange
             if connection is None or exchange is None or exchange.is_complete:
                 return False
+            if connection not in self._roster.connected:
+                return False  # it is lost, or was that of an attempt before
             other = partner(call)
             if other is not None and not other.abandoned:
                 return False  # it is drained, for the sake of the other
-            left = max(0, call.expected_bytes - exchange.received)
-            if other is not None:
-                left += other.expected_bytes
+            left = call.left() + (0 if other is None else other.left())
             if not self._drain.is_sooner_closed(left):
                 return False
             self._capacity.closing()
@@ -274,18 +276,21 @@ class Pool:
     def _finished(
         self, call: Call, connection: Connection, exchange: Exchange, idle_until: float
     ) -> None:
+        is_lost = exchange.error is not None
         with self._lock:
             self._received += exchange.received
-            if exchange.error is None and exchange.received and not call.rode:
-                self._drain.arrived(exchange.received, exchange.sent_at)
+            if not is_lost:
+                # What is much shorter than expected tells of a round trip, and not of the line.
+                if not call.rode and 0 < call.expected_bytes <= 2 * exchange.received:
+                    self._drain.arrived(exchange.received, exchange.sent_at)
             elif connection in self._roster.cut:
                 call.retries += 1  # no failure of this call
-            elif exchange.error is not None and not exchange.received and not call.abandoned:
+            elif not exchange.received and not call.abandoned:
                 self._suspect_before = max(self._suspect_before, idle_until)
-            is_lost = exchange.error is not None
             is_ours = call.abandoned or self._stopped or connection in self._roster.cut
             is_doubted = not is_ours and self._depth.learn(call, is_lost=is_lost)
-            rider = self._depth.end(call, is_lost=is_lost)
+            is_over = is_lost or (call.rider is not None and _says_goodbye(exchange))
+            rider = self._depth.end(call, is_over=is_over)
         if is_doubted:
             log.warning(
                 "%s loses connections with two commands on them: one at a time for %.0f min; "
@@ -295,9 +300,11 @@ class Pool:
         if rider is None:
             self._put_back(call, connection, exchange.error)
             return
-        if not is_lost:
+        if not is_over:
             self._deepen(rider)
         self._settle(call, exchange.error)
+        if rider.abandoned:
+            self.leave(rider)  # nobody else's sake is left
 
     def _put_back(self, call: Call, connection: Connection, error: ProviderError | None) -> None:
         with self._lock:
@@ -336,3 +343,8 @@ class Pool:
         with self._lock:
             self._roster.forget(connection)
         log.debug("%s: a connection ended: %s", self.name, error)
+
+
+def _says_goodbye(exchange: Exchange) -> bool:
+    # Whoever answers so closes the connection, and what came behind is not answered.
+    return meaning(exchange.responses[-1].status_code) is Meaning.BUSY

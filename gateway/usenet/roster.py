@@ -73,6 +73,7 @@ class Roster:
         return False
 
     def leave(self, connections: Iterable[Connection]) -> None:
+        """Note of live connections that somebody orders them to be closed."""
         self.leaving.update(connections)
 
     def shrink(self, limit: int, *, cut: bool) -> Surplus:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import random
 import re
 import socket
+import ssl
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -12,12 +13,15 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 
 import pytest
+import trustme
 
-from gateway.demo import Fault, NewsServer, make_post
-from gateway.errors import GatewayError
+from gateway.demo import Fault, NewsServer, Shape, make_post
+from gateway.errors import ArticleMissing, GatewayError, ProviderError
 from gateway.nzb.extents import Part
 from gateway.usenet.client import Account, UsenetClient
+from gateway.usenet.connection import Connection, Server, State
 from gateway.usenet.depth import DOUBTS
+from gateway.usenet.exchange import Exchange
 from gateway.usenet.flight import Fetch
 from gateway.usenet.permits import ExtendedSemaphore, Permit, Request, Waiter
 from gateway.usenet.shares import Shares
@@ -302,12 +306,13 @@ def test_a_server_that_hangs_up_on_a_second_command_is_soon_asked_one_at_a_time(
     settle(client)
 
 
-def test_a_server_that_has_answered_a_second_command_is_never_doubted(
+def test_a_server_that_has_answered_many_second_commands_is_never_doubted(
     server: NewsServer, download: Callable[..., UsenetClient], caplog: pytest.LogCaptureFixture
 ) -> None:
     client = download(server, 6)
-    for fetch in ask(client, range(30)):
-        fetch.result(10)
+    for _ in range(3):
+        for fetch in ask(client, range(30)):
+            fetch.result(10)
     server.fail(Fault.CUT, *POST.message_ids[30:60], times=1, after=3_000)
     fetches = ask(client, range(30, 60))
     for fetch in fetches:
@@ -317,6 +322,140 @@ def test_a_server_that_has_answered_a_second_command_is_never_doubted(
             continue
     assert not [one for one in caplog.records if "two commands" in one.message]
     settle(client)
+
+
+def test_behind_what_nobody_wants_any_more_nothing_is_sent(
+    server: NewsServer, download: Callable[..., UsenetClient]
+) -> None:
+    client = download(server, 2)
+    unwanted, wanted = stalled(server, client, 2)
+    unwanted.cancel()  # and it is drained: nothing is known of the line yet
+    rider = ask(client, range(2, 3))[0]
+    counts = server.wait_for(lambda counts: counts.commands["BODY"] == 3, 10)
+    asked = {each.argument: each.connection for each in counts.journal_of("BODY")}
+    assert asked[POST.message_ids[2]] == asked[POST.message_ids[1]]
+    server.release()
+    assert wanted.result(10).data == data(1)
+    assert rider.result(10).data == data(2)
+
+
+def test_what_nobody_wants_is_closed_when_the_other_one_on_the_connection_is_done(
+    server: NewsServer, download: Callable[..., UsenetClient]
+) -> None:
+    client = download(server, 2)
+    ask(client, range(40, 41))[0].result(10)  # and dialling is known to take a while
+    client.pools["main"]._drain.s_per_byte = 1.0
+    server.fail(Fault.STALL, *POST.message_ids[:2], times=1, after=2_000, seconds=0.5)
+    server.fail(Fault.STALL, POST.message_ids[2], times=1, after=2_000)
+    *fronts, rider = ask(client, range(3))
+    server.wait_for(lambda counts: counts.commands["BODY"] == 4, 10)
+    rider.cancel()
+    assert [front.result(10).data for front in fronts] == [data(0), data(1)]
+    server.wait_for(lambda counts: counts.connections == 1, 10)
+    settle(client)
+
+
+def test_a_connection_that_was_lost_is_not_left_a_second_time(
+    server: NewsServer, download: Callable[..., UsenetClient], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    dial, dials, go_on = Connection.dial, threading.Semaphore(0), threading.Event()
+
+    def dial_when_told(connection: Connection, timeout_s: float) -> None:
+        dials.release()
+        assert go_on.wait(10)
+        dial(connection, timeout_s)
+
+    client = download(server, 2)
+    ask(client, range(40, 41))[0].result(10)
+    monkeypatch.setattr(Connection, "dial", dial_when_told)
+    pool = client.pools["main"]
+    pool._drain.s_per_byte = 1.0
+    server.fail(Fault.CUT, POST.message_ids[0], times=1, after=3_000)
+    fetch = ask(client, range(1))[0]
+    assert dials.acquire(timeout=10)  # its first connection was cut, another one is dialled
+    fetch.cancel()
+    go_on.set()
+    settle(client)
+    for each in stalled(server, client, 2):
+        server.release()
+        each.result(10)
+    settle(client)
+    pool.resize(1)
+    server.wait_for(lambda counts: counts.connections == 1, 10)
+
+
+def test_whoever_refuses_an_article_is_not_suspected_for_what_was_sent_behind_it(
+    make_client: MakeClient, to: To, caplog: pytest.LogCaptureFixture
+) -> None:
+    with NewsServer(shape=Shape(round_trip_s=0.05)) as server:
+        server.add(POST)
+        server.fail(Fault.BUSY, *POST.message_ids[:6], times=1)  # and it closes the connection
+        client = make_client(to(server, connections=6))
+        fetches = ask(client, range(11))
+        for fetch in fetches[:6]:
+            with pytest.raises(ProviderError):
+                fetch.result(10)
+        assert [fetch.result(10).data for fetch in fetches[6:]] == [data(n) for n in range(6, 11)]
+        assert not [one for one in caplog.records if "two commands" in one.message]
+        settle(client)
+        client.close()
+
+
+def test_what_is_missing_says_nothing_of_the_line(
+    server: NewsServer, download: Callable[..., UsenetClient]
+) -> None:
+    client = download(server, 2)
+    ask(client, range(1))[0].result(10)
+    drain = client.pools["main"]._drain
+    before = drain.s_per_byte
+    assert before
+    server.fail(Fault.MISSING, POST.message_ids[1])
+    with pytest.raises(ArticleMissing):
+        ask(client, range(1, 2))[0].result(10)
+    assert drain.s_per_byte == before
+
+
+def test_behind_what_is_missing_the_next_one_is_no_worse_off(
+    server: NewsServer, download: Callable[..., UsenetClient]
+) -> None:
+    client = download(server, 3)
+    server.fail(Fault.MISSING, *POST.message_ids[::2])
+    for number, fetch in enumerate(ask(client, range(60))):
+        if number % 2:
+            assert fetch.result(10).data == data(number)
+        else:
+            with pytest.raises(ArticleMissing):
+                fetch.result(10)
+    settle(client)
+    assert server.counts.commands["BODY"] == 60
+
+
+def test_two_deep_over_tls_every_article_is_the_one_that_was_asked_for(
+    make_client: MakeClient, to: To
+) -> None:
+    authority, trusting = trustme.CA(), ssl.create_default_context()
+    authority.configure_trust(trusting)
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    authority.issue_cert("127.0.0.1").configure_cert(context)
+    with NewsServer(tls=context) as server:
+        server.add(POST)
+        client = make_client(to(server, tls=trusting, connections=3))
+        fetches = ask(client, range(60))
+        assert [fetch.result(10).data for fetch in fetches] == [data(n) for n in range(60)]
+        assert server.counts.total_connections == 3
+        client.close()
+
+
+def test_a_second_command_does_not_prolong_the_silence_of_the_first() -> None:
+    connection = Connection(Server("main", "nowhere.example", 119))
+    connection.state = State.READY
+    connection.start(Exchange([b"BODY <1@x>\r\n"], lambda _: None))
+    assert connection.progress_at
+    connection.progress_at = 1.0
+    behind = Exchange([b"BODY <2@x>\r\n"], lambda _: None)
+    connection.start(behind)
+    assert connection.progress_at == 1.0
+    assert behind.sent_at > 1.0
 
 
 # -- permits
@@ -372,6 +511,22 @@ def test_nobody_goes_along_where_a_release_would_serve_somebody_else(
     asked.submit(reservation, demand=demand)
     asked.submit(QUEUED, passenger="later")
     assert asked.permits.ride(asked.granted[0]) is None
+
+
+def test_what_a_viewer_has_come_to_wait_for_goes_along_with_nobody() -> None:
+    asked = Passengers(1)
+    asked.submit(WATCHING, demand=True)
+    queued = asked.submit(QUEUED, passenger="queued")
+    assert queued.promote(Request(WATCHING, True))
+    assert asked.permits.ride(asked.granted[0]) is None
+
+
+def test_a_passenger_is_let_go_of_once_there_is_a_permit_or_none_is_wanted() -> None:
+    asked = Passengers(1)
+    served = asked.submit(QUEUED, passenger="served")
+    left = asked.submit(QUEUED, passenger="left")
+    assert left.cancel()
+    assert (served.passenger, left.passenger) == (None, None)
 
 
 def test_nobody_goes_along_on_what_is_held_above_the_total() -> None:
