@@ -73,6 +73,11 @@ class Link:
         return self._state is State.CLOSED
 
     @property
+    def is_heard(self) -> bool:
+        """Whether `read` takes what the client sends; before a handshake over TLS it does not."""
+        return self._state in (State.OPEN, State.LEAVING)
+
+    @property
     def events(self) -> int:
         """What to watch the socket for; nothing while a handshake waits for its round trip."""
         if self._state is State.CLOSED or (self._state is State.NEW and self._out):

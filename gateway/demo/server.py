@@ -236,12 +236,20 @@ class NewsServer:
                 break
             arrived.append(sock)
         # A client that closes one connection and then opens another has one: what left before
-        # these came is known by now, and counted first.
-        for key, events in self._selector.select(0):
-            if isinstance(key.data, Link):
-                self._serve(key.data, events, now)
+        # these came is known by now, and counted first: behind what it sent last, if need be.
+        while self._hear(now):
+            pass
         for sock in arrived:
             self._welcome(sock, now)
+
+    def _hear(self, now: float) -> bool:
+        """Serve whoever is ready; return whether one of them was read, and may have more to say."""
+        has_read = False
+        for key, events in self._selector.select(0):
+            if isinstance(key.data, Link):
+                has_read |= bool(events & selectors.EVENT_READ) and key.data.is_heard
+                self._serve(key.data, events, now)
+        return has_read
 
     def _welcome(self, sock: socket.socket, now: float) -> None:
         sock.setblocking(False)

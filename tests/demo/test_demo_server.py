@@ -5,7 +5,7 @@ from __future__ import annotations
 import socket
 import ssl
 from collections.abc import Callable
-from contextlib import suppress
+from contextlib import ExitStack, suppress
 from datetime import UTC, datetime, timedelta
 from types import ModuleType
 
@@ -216,6 +216,23 @@ class TestConnectionLimit:
             counts = server.counts
             assert (counts.refused_connections, counts.peak_connections) == (1, 2)
             assert (counts.connections, counts.total_connections) == (2, 4)
+
+    def test_who_has_left_is_counted_no_more_when_the_next_one_comes(self, dial: Dial) -> None:
+        with NewsServer() as server, ExitStack() as others:
+            leaver = dial(server)
+
+            def connect() -> None:
+                address = (server.host, server.port)
+                others.enter_context(socket.create_connection(address))
+
+            with server._site.changed:  # it can hear nobody for a while
+                connect()
+                connect()
+                leaver.send("DATE")
+                leaver.close()
+                connect()
+            counts = server.wait_for(lambda counts: counts.total_connections == 4)
+            assert counts.peak_connections == 3
 
     def test_or_at_the_login(self, dial: Dial) -> None:
         users = {"bob": "secret"}
