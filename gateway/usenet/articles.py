@@ -31,7 +31,7 @@ from gateway.usenet.body import Body, read_body
 from gateway.usenet.call import Call
 from gateway.usenet.flight import Fetch, Flight
 from gateway.usenet.permits import Request
-from gateway.usenet.proofs import prove
+from gateway.usenet.proofs import prove, settle
 from gateway.usenet.provider import Provider
 from gateway.usenet.survey import Patience, Verdict, survey
 from gateway.usenet.workload import Reservation
@@ -100,14 +100,19 @@ class ArticleSource:
 
         Blocks for at most *timeout_s*, or until *given_up*, asked ten times a second, says True;
         what is not known by then is UNKNOWN. Where only providers say so whose STAT has lied
-        (`Claims`), a few of these articles are fetched as well. Raises nothing.
+        (`Claims`), a few of these articles are fetched as well; so is what STAT says is there and
+        BODY has just refused, which may have come since. Raises nothing.
         """
         request = Request(workload.current(), demand=False)
         patience = Patience(time.monotonic() + timeout_s, given_up)
-        verdicts, claimed = survey(self.providers, parts, request, patience)
-        if claimed:
-            fetch = partial(self.request, demand=False)
-            verdicts.update(prove(fetch, {index: parts[index] for index in claimed}, patience))
+        found = survey(self.providers, parts, request, patience)
+        verdicts, fetch = found.verdicts, partial(self.request, demand=False)
+        if found.claimed:
+            claimed = {index: parts[index] for index in found.claimed}
+            verdicts.update(prove(fetch, claimed, patience))
+        if found.disputed:
+            disputed = {index: parts[index] for index in found.disputed}
+            verdicts.update(settle(fetch, disputed, patience))
         return [verdicts[index] for index in range(len(parts))]
 
     def close(self) -> None:

@@ -45,13 +45,13 @@ class Claims:
         return self._broken / (self._kept + self._broken) if self._broken else 0.0
 
     def said(self, message_id: str) -> bool:
-        """STAT says that it is there; return False if BODY said a moment ago that it is not."""
+        """STAT says that it is there; return False if BODY said a moment ago that it is not.
+
+        Either it has lied, or the article has come: only another BODY can tell.
+        """
         with self._lock:
-            if message_id not in self._refused:
-                self._said.add(message_id)
-                return True
-        self._count(kept=False)
-        return False
+            self._said.add(message_id)
+            return message_id not in self._refused
 
     def delivered(self, message_id: str) -> None:
         """BODY brought it: whatever was said before, it is there now."""

@@ -14,6 +14,8 @@ from gateway.usenet.survey import Patience, Verdict
 
 # Of what is claimed 1 % is fetched, at least 5 and at most 20 articles.
 _SHARE, _LEAST, _MOST = 100, 5, 20
+# Of what is disputed so many are: all holes of a film that is worth playing.
+_DISPUTED = 64
 
 
 def prove(
@@ -25,11 +27,33 @@ def prove(
     are UNKNOWN. Which ones are fetched is left to chance, so that another time others are.
     """
     count = min(len(claimed), max(_LEAST, min(_MOST, len(claimed) // _SHARE)))
-    chosen = random.sample(list(claimed), count)
+    found = _fetched(fetch, claimed, count, patience)
+    proven = all(verdict is Verdict.PRESENT for verdict in found.values())
+    return dict.fromkeys(claimed, Verdict.PRESENT if proven else Verdict.UNKNOWN) | found
+
+
+def settle(
+    fetch: Callable[[Part], Fetch], disputed: Mapping[int, Part], patience: Patience
+) -> dict[int, Verdict]:
+    """Return what fetching says of parts that STAT says are there, and BODY has just refused.
+
+    Of very many some are fetched; if all of those are there, the others are believed to be, and
+    if not, the others are MISSING as before.
+    """
+    found = _fetched(fetch, disputed, min(len(disputed), _DISPUTED), patience)
+    proven = all(verdict is Verdict.PRESENT for verdict in found.values())
+    return dict.fromkeys(disputed, Verdict.PRESENT if proven else Verdict.MISSING) | found
+
+
+def _fetched(
+    fetch: Callable[[Part], Fetch], parts: Mapping[int, Part], count: int, patience: Patience
+) -> dict[int, Verdict]:
+    """Return what fetching *count* of *parts* says of those."""
+    chosen = random.sample(list(parts), count)
     ended: queue.SimpleQueue[int] = queue.SimpleQueue()
     fetches: dict[int, Fetch] = {}
     for index in chosen:
-        fetches[index] = fetch(claimed[index])
+        fetches[index] = fetch(parts[index])
         fetches[index].add_done_callback(partial(_report, ended, index))
     found = dict.fromkeys(chosen, Verdict.UNKNOWN)
     while fetches and (left_s := patience.left_s()):
@@ -40,8 +64,7 @@ def prove(
         found[index] = _verdict(fetches.pop(index))
     for left in fetches.values():
         left.cancel()
-    proven = all(verdict is Verdict.PRESENT for verdict in found.values())
-    return dict.fromkeys(claimed, Verdict.PRESENT if proven else Verdict.UNKNOWN) | found
+    return found
 
 
 def _report(ended: queue.SimpleQueue[int], index: int, _fetch: Fetch) -> None:

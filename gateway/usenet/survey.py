@@ -39,6 +39,19 @@ Question = tuple[int, str]
 
 
 @dataclass(frozen=True, slots=True)
+class Surveyed:
+    """A verdict for each part, by index, and what some of them rest on.
+
+    *claimed*, UNKNOWN: the only ones to say that they are there are not believed. *disputed*,
+    MISSING: STAT says that they are there, and BODY has said a moment ago that they are not.
+    """
+
+    verdicts: dict[int, Verdict]
+    claimed: list[int]
+    disputed: list[int]
+
+
+@dataclass(frozen=True, slots=True)
 class Patience:
     """How long to wait for answers: until a time of the monotonic clock, or until told."""
 
@@ -55,21 +68,21 @@ class Patience:
 
 def survey(
     providers: Sequence[Provider], parts: Sequence[Part], request: Request, patience: Patience
-) -> tuple[dict[int, Verdict], list[int]]:
-    """Return a verdict for each part, by index; what *patience* does not suffice for is UNKNOWN.
+) -> Surveyed:
+    """Return a verdict for each part; what *patience* does not suffice for is UNKNOWN.
 
     *providers* come in the order in which they are asked; each is asked only for what those
-    before it lack, and a backup only for what another provider said it lacks. The second list
-    has those parts of which the only ones to say that they are there are not believed: UNKNOWN.
+    before it lack, and a backup only for what another provider said it lacks.
     """
     wanted = {index: part.message_ids for index, part in enumerate(parts)}
     verdicts = dict.fromkeys(wanted, Verdict.MISSING if providers else Verdict.UNKNOWN)
     claimed: set[int] = set()
     lacking: set[int] = set()
+    disputed: set[int] = set()
     for provider in providers:
         asked = sorted(lacking & wanted.keys()) if provider.is_backup else list(wanted)
         questions = [(index, message_id) for index in asked for message_id in wanted[index]]
-        for index, found in _ask(provider, questions, request, patience).items():
+        for index, found in _ask(provider, questions, request, patience, disputed).items():
             if found is True and provider.claims.believed:
                 verdicts[index] = Verdict.PRESENT
                 claimed.discard(index)
@@ -82,13 +95,21 @@ def survey(
                 verdicts[index] = Verdict.UNKNOWN
     for index in claimed:
         verdicts[index] = Verdict.UNKNOWN
-    return verdicts, sorted(claimed)
+    missing = (index for index in disputed if verdicts[index] is Verdict.MISSING)
+    return Surveyed(verdicts, sorted(claimed), sorted(missing))
 
 
 def _ask(
-    provider: Provider, questions: Sequence[Question], request: Request, patience: Patience
+    provider: Provider,
+    questions: Sequence[Question],
+    request: Request,
+    patience: Patience,
+    disputed: set[int],
 ) -> dict[int, bool | None]:
-    """Ask one provider: True it has one of the part's ids, False it has none, None unknown."""
+    """Ask one provider: True it has one of the part's ids, False it has none, None unknown.
+
+    What it says it has, and its BODY did not have a moment ago, is False, and put into *disputed*.
+    """
     if not questions:
         return {}
     answers: dict[int, bool | None] = {}
@@ -127,6 +148,8 @@ def _ask(
                 provider.refused(refusal(response, provider.name))
             elif found:
                 found = provider.claims.said(question[1])
+                if not found:
+                    disputed.add(question[0])
             _merge(answers, question[0], found)
         for question in batch[len(responses) :]:
             _merge(answers, question[0], None)
@@ -134,7 +157,7 @@ def _ask(
         call.cancel()
     if unsupported:
         provider.knows_stat = False
-        for index, found in _ask(provider, unsupported, request, patience).items():
+        for index, found in _ask(provider, unsupported, request, patience, disputed).items():
             _merge(answers, index, found)
     return {index: answers.get(index) for index, _ in questions}
 

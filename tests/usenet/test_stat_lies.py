@@ -96,7 +96,40 @@ def test_what_body_has_just_refused_stat_cannot_bring_back(
 
     assert ask(source, [part]) == [Verdict.MISSING]
     assert not source.providers[0].claims.believed
-    assert server.counts.commands["BODY"] == 1
+    assert server.counts.commands["BODY"] == 2
+
+
+def test_what_came_since_body_refused_it_is_there_and_nobody_has_lied(
+    server: NewsServer, make_client: MakeClient, to: To, post: Post
+) -> None:
+    part, other, *_ = parts_of(post)
+    server.add(post.without(*part.message_ids, *other.message_ids))
+    source = make_client(to(server)).source
+    for one in (part, other):
+        with pytest.raises(ArticleMissing):
+            source.body(one, timeout_s=10)
+    assert ask(source, [part, other]) == [Verdict.MISSING] * 2
+    assert server.counts.commands["BODY"] == 2  # nobody says that they are there
+
+    server.add(post.without(*other.message_ids))
+
+    assert ask(source, [part, other]) == [Verdict.PRESENT, Verdict.MISSING]
+    assert source.providers[0].claims.believed
+    assert server.counts.commands["BODY"] == 3
+
+
+def test_of_very_many_that_body_has_just_refused_some_are_fetched(
+    server: NewsServer, make_client: MakeClient, to: To, post: Post
+) -> None:
+    server.add(post)
+    server.fail(Fault.STAT_LIES)
+    source = make_client(to(server)).source
+    for part in parts_of(post):
+        with pytest.raises(ArticleMissing):
+            source.body(part, timeout_s=10)
+
+    assert ask(source, parts_of(post)) == [Verdict.MISSING] * 100
+    assert server.counts.commands["BODY"] == 100 + 64
 
 
 def test_another_provider_that_is_believed_is_asked_before_anything_is_fetched(
@@ -142,6 +175,8 @@ def test_one_lie_among_a_hundred_true_claims_is_forgiven_and_two_are_not() -> No
     claims.refused("gone@a")
     assert claims.believed
     assert not claims.said("gone@a")
+    assert claims.believed  # it may have come since
+    claims.refused("gone@a")
     assert not claims.believed
 
 
