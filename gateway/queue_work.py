@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Mapping
 
 from gateway.library.catalogue import Library
@@ -30,6 +31,8 @@ from gateway_queue.store import JobStore
 from gateway_queue.telling import Ended, Listener, Teller
 from gateway_queue.unpacking.unpack import unpack
 from gateway_queue.verifier import Verifier
+
+log = logging.getLogger(__name__)
 
 
 def categories_of(settings: Settings) -> dict[str, CategoryRules]:
@@ -110,7 +113,15 @@ def _downloads(
     """Return what downloads, if any category wants that."""
     if not any(rules.storage is Storage.DOWNLOAD for rules in categories.values()):
         return None
-    check_folders(settings.incomplete, settings.complete)
+    if settings.complete.exists() or not library.holds(settings.complete):
+        check_folders(settings.incomplete, settings.complete)
+    else:
+        # To make it anew would fill the disk below its mount point.
+        log.error(
+            '[Queue] GATEWAY_COMPLETE_DIR: "%s" is not there, and releases of the library lie in '
+            "it: downloads wait. Mount its disk, or make the folder, and start again",
+            settings.complete,
+        )
     return Downloads(
         streams.source.without_keeping(),
         library,

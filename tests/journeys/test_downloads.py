@@ -99,6 +99,32 @@ def test_a_download_that_is_killed_at_any_moment_is_gone_on_with(
     assert twice <= kills * WINDOW, "only what was in flight is fetched again"
 
 
+def test_a_gateway_that_starts_without_the_disk_of_its_downloads_makes_no_other(
+    tmp_path: Path,
+) -> None:
+    disk, away = tmp_path / "disk", tmp_path / "away"
+    disk.mkdir()
+    films = {name: random.Random(name).randbytes(50_000) for name in ("One", "Two")}
+    posts = {name: make_posts({f"{name}.mkv": film}) for name, film in films.items()}
+    with NewsServer() as server:
+        server.add(*posts.values())
+        settings = {
+            **settings_of(server),
+            "GATEWAY_INCOMPLETE_DIR": str(disk / "incomplete"),
+            "GATEWAY_COMPLETE_DIR": str(disk / "complete"),
+        }
+        with running_gateway(tmp_path / "data", settings) as running:
+            running.wait_for_history(add(running, posts["One"], "One"))
+        disk.rename(away)
+        with running_gateway(tmp_path / "data", settings) as running:
+            add(running, posts["Two"], "Two")
+            running.wait_until(
+                lambda: "is the disk mounted" in str(running.api("queue")["queue"]["slots"])
+            )
+            assert not disk.exists()
+    assert (away / "complete/movies/One/One.mkv").read_bytes() == films["One"]
+
+
 def test_the_queue_tells_how_far_a_download_is(split_post: Post, tmp_path: Path) -> None:
     with NewsServer(shape=Shape(round_trip_s=0.01, rate_total=8 << 20)) as server:
         server.add(split_post)

@@ -15,7 +15,7 @@ from pathlib import Path
 import par2_maker
 import pytest
 
-from gateway.errors import ImportFailed, IncompletePost
+from gateway.errors import ImportFailed, IncompletePost, ProgramKilled, StorageGone
 from gateway_queue.unpacking import par2_program
 from gateway_queue.unpacking.quick import Piece
 from gateway_queue.unpacking.repair import repair
@@ -423,6 +423,37 @@ def test_a_par2_that_says_it_has_repaired_and_has_not_is_not_believed(
         repair(post, pieces=known)
 
     assert contents(post) == before
+
+
+@pytest.mark.parametrize(
+    ("script", "error", "words"),
+    [
+        ("kill -KILL $$", ProgramKilled, "the machine may have had no memory left"),
+        ('mv "$(dirname "$PWD")" "$PWD/../../../away"; exit 2', StorageGone, "is the disk mounted"),
+    ],
+)
+def test_a_par2_that_is_killed_or_loses_its_disk_has_given_no_verdict(
+    post: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    script: str,
+    error: type[Exception],
+    words: str,
+) -> None:
+    par2_maker.create(post, "set", [*FILES], "-s3000", "-c30")
+    known = lose(post, "Some.Film.mkv", 0.03, how="damaged")
+    program = tmp_path / "par2"
+    program.write_text(f"#!/bin/sh\n{script}\n")
+    program.chmod(0o755)
+    with monkeypatch.context() as patched:
+        patched.setattr("gateway_queue.unpacking.programs.par2", lambda: program)
+        with pytest.raises(error, match=words):
+            repair(post, pieces=known)
+
+    if not post.exists():
+        (tmp_path / "away").rename(post)
+    repair(post, pieces=known)
+    assert contents(post) == FILES
 
 
 def test_what_is_raised_while_par2_works_ends_it_and_leaves_the_folder_as_it_was(

@@ -47,7 +47,7 @@ class Downloads:
         reserve: int = RESERVE,
         clock: Callable[[], float] = time.time,
     ) -> None:
-        """Take what they need; both folders are there, on one file system.
+        """Take what they need; both folders are on one file system, or items wait for their disk.
 
         *reserve* bytes of the disk stay free.
         """
@@ -132,6 +132,8 @@ class Downloads:
 
     def sweep(self, pending: Collection[str]) -> None:
         """Remove what is left of items that are not *pending*: they ended when the program did."""
+        if not self._incomplete.is_dir():
+            return  # its disk is away
         for folder in self._incomplete.iterdir():
             if _OURS.fullmatch(folder.name) and folder.name not in pending:
                 self.discard(folder.name)
