@@ -226,18 +226,24 @@ def test_a_storm_of_leavers_faults_and_limits_loses_no_permit_and_mixes_no_artic
 
 
 class OneAtATime:
-    """Stands before a server, and hangs up on whoever sends a BODY before the last one's end."""
+    """Stands before a server, and hangs up on whoever sends a BODY before the last one's end.
+
+    An article ends late, as long ones do, until `go_on` is set: behind its end a second command
+    would not come too early. (Not never: all connections may have one alone, for a while.)
+    """
 
     def __init__(self, server: NewsServer) -> None:
         self._server = server
         self._listener = socket.create_server(("127.0.0.1", 0))
         self.host, self.port = self._listener.getsockname()
         self.hung_up = 0
+        self.go_on = threading.Event()
         self._sockets: list[socket.socket] = []
         self._threads: list[threading.Thread] = []
         self._run(self._accept)
 
     def close(self) -> None:
+        self.go_on.set()
         for each in (self._listener, *self._sockets):
             with suppress(OSError):
                 each.shutdown(socket.SHUT_RDWR)
@@ -278,6 +284,8 @@ class OneAtATime:
             while data := upstream.recv(1 << 16):
                 last = last[-4:] + data
                 if last.endswith(b"\r\n.\r\n"):
+                    if asked:
+                        self.go_on.wait(3)
                     asked.clear()
                 client.sendall(data)
 
@@ -299,7 +307,12 @@ def test_a_server_that_hangs_up_on_a_second_command_is_soon_asked_one_at_a_time(
     there = Account("main", one_at_a_time.host, one_at_a_time.port, tls=None, connections=6)
     client = make_client(there, stall_s=30)
     fetches = ask(client, range(60))
-    assert [fetch.result(20).data for fetch in fetches] == [data(number) for number in range(60)]
+    deadline = time.monotonic() + 60
+    while not [one for one in caplog.records if "two commands" in one.message]:
+        assert time.monotonic() < deadline, one_at_a_time.hung_up
+        threading.Event().wait(0.01)
+    one_at_a_time.go_on.set()
+    assert [fetch.result(60).data for fetch in fetches] == [data(number) for number in range(60)]
     assert DOUBTS <= one_at_a_time.hung_up < 15, "every second article would make 30"
     (warned,) = (one.message for one in caplog.records if "two commands" in one.message)
     assert "set PIPELINE=1" in warned
