@@ -69,15 +69,26 @@ def carry_out(database: Database, intended: Sequence[int] | None = None) -> None
 def _remove_from_disk(path: Path, folder: str) -> bool:
     """Remove a file that lies in *folder* of its release, and what it leaves empty of that.
 
-    Says whether the file is gone.
+    Says whether the file is gone. Where its category's folder is not there either, its disk may be
+    away, and come back with it.
     """
+    inner = folder.count("/") + 1 + bool(folder)
+    category = path.parents[min(inner, len(path.parents) - 1)]
+    if not category.is_dir():
+        log.warning(
+            '[Library] a removed release may be on a disk that is away: "%s" is not there, and '
+            '"%s" is removed at the first start when it is',
+            category,
+            path.name,
+        )
+        return False
     try:
         path.unlink(missing_ok=True)
     except OSError as exc:
         log.warning("[Library] a removed release stays on the disk: %s", exc)
         return False
     try:
-        for parent in islice(path.parents, folder.count("/") + 1 + bool(folder)):
+        for parent in islice(path.parents, inner):
             parent.rmdir()
     except OSError as exc:
         if exc.errno not in (errno.ENOTEMPTY, errno.EEXIST, errno.ENOENT):

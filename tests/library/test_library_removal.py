@@ -95,6 +95,27 @@ def test_what_cannot_be_removed_is_told_and_tried_again(
     assert to_go(database) == 0
 
 
+def test_what_lies_on_a_disk_that_is_away_is_removed_when_that_is_back(
+    database: Database,
+    library: Library,
+    tmp_path: Path,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    disk, away = tmp_path / "disk", tmp_path / "away"
+    folder = disk / "movies" / "Film"
+    release = downloaded(database, library, folder)
+    disk.rename(away)
+    library.remove_files(release)
+    library.finish_removals()
+    assert f'may be on a disk that is away: "{disk}/movies" is not there' in caplog.text
+    assert to_go(database) == 3
+
+    away.rename(disk)
+    library.finish_removals()
+    assert [*disk.rglob("*")] == [disk / "movies"]
+    assert to_go(database) == 0
+
+
 def test_a_new_release_at_the_place_of_what_was_to_go_keeps_it(
     database: Database, library: Library, tmp_path: Path
 ) -> None:
