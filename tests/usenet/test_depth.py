@@ -155,6 +155,38 @@ def test_what_was_sent_behind_a_reply_that_broke_off_is_asked_for_again(
     settle(client)
 
 
+def test_what_was_sent_behind_a_reply_that_broke_off_has_its_retry_still(
+    server: NewsServer, download: Callable[..., UsenetClient]
+) -> None:
+    client = download(server, 2)
+    stalled(server, client, 2)
+    rider = ask(client, range(2, 3))[0]
+    server.wait_for(lambda counts: counts.commands["BODY"] == 3, 10)
+    server.fail(Fault.CUT, POST.message_ids[2], times=1, after=3_000)
+    server.drop_connections()
+    assert rider.result(10).data == data(2)
+    assert server.counts.bodies[POST.message_ids[2]] == 3
+    settle(client)
+
+
+@pytest.mark.parametrize(("reservation", "demand"), [(WATCHING, False), (QUEUED, True)])
+def test_what_somebody_may_wait_for_is_put_behind_nothing(
+    server: NewsServer,
+    download: Callable[..., UsenetClient],
+    reservation: Reservation,
+    demand: bool,
+) -> None:
+    client = download(server, 4)
+    server.fail(Fault.STALL, times=4, after=2_000)
+    fetches = [
+        client.source.request(part, reservation=reservation, demand=demand) for part in PARTS[:8]
+    ]
+    server.wait_for(lambda counts: counts.stalled == 4, 10)
+    assert client.pools["main"].permits.snapshot().waiting[reservation.workload] == 4
+    server.release()
+    assert [fetch.result(10).data for fetch in fetches] == [data(number) for number in range(8)]
+
+
 def test_who_leaves_does_not_cost_the_other_one_on_the_connection_its_reply(
     server: NewsServer, download: Callable[..., UsenetClient]
 ) -> None:
@@ -341,7 +373,11 @@ def test_behind_what_nobody_wants_any_more_nothing_is_sent(
     server: NewsServer, download: Callable[..., UsenetClient]
 ) -> None:
     client = download(server, 2)
-    unwanted, wanted = stalled(server, client, 2)
+    server.fail(Fault.STALL, times=2, after=2_000)
+    (unwanted,) = ask(client, range(1))
+    server.wait_for(lambda counts: counts.stalled == 1, 10)
+    (wanted,) = ask(client, range(1, 2))
+    server.wait_for(lambda counts: counts.stalled == 2, 10)
     unwanted.cancel()  # and it is drained: nothing is known of the line yet
     rider = ask(client, range(2, 3))[0]
     counts = server.wait_for(lambda counts: counts.commands["BODY"] == 3, 10)
