@@ -7,7 +7,7 @@ import re
 import threading
 import time
 from collections.abc import Callable, Collection, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import replace
 from pathlib import Path
 
@@ -128,6 +128,9 @@ class Downloads:
         except StorageError as exc:
             log.error("[Queue] cannot tell whether a download is in the library: %s", exc)
             return  # looked at again at the next start
+        # Before `unpacked`, without which a place that was only tried would pass for its own.
+        with suppress(OSError):
+            (folder / "journal").unlink(missing_ok=True)
         remove(folder)
 
     def sweep(self, pending: Collection[str]) -> None:

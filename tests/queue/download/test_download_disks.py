@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import tempfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -11,7 +12,10 @@ import pytest
 
 from gateway.demo import NewsServer, make_post
 from gateway.errors import StorageFull
+from gateway_queue.download import downloads as downloads_module
 from gateway_queue.download.disk import PartialFiles
+from gateway_queue.download.downloads import Downloads
+from gateway_queue.download.journal import Journal
 from gateway_queue.item import Item, State
 from gateway_queue.processor import Processor
 from gateway_queue.store import JobStore
@@ -185,6 +189,29 @@ def test_what_has_landed_is_waited_for_when_its_disk_goes_away(
     mounted.rename(complete)
     complete_again(landed)
     assert files_in(complete) == {"films/Job/Some.Film.mkv": film}
+
+
+def test_a_removal_that_is_killed_takes_no_folder_that_was_only_tried(
+    downloads: Downloads, incomplete: Path, complete: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    item, taken = incomplete / "SABnzbd_nzo_abcdefghijkl", complete / "films" / "Job"
+    for folder in (item / "unpacked", taken):
+        folder.mkdir(parents=True)
+        (folder / "film.mkv").write_bytes(b"film")
+    journal = Journal(item / "journal", "the post", lambda *_: True)
+    journal.reach("landing", str(taken))
+    journal.close()
+
+    def killed(_: Path) -> None:
+        shutil.rmtree(item / "unpacked")
+
+    with monkeypatch.context() as patched:
+        patched.setattr(downloads_module, "remove", killed)
+        downloads.discard(item.name)
+    downloads.sweep([])
+
+    assert not list(incomplete.iterdir())
+    assert files_in(complete) == {"films/Job/film.mkv": b"film"}
 
 
 def test_what_somebody_took_away_before_it_was_published_fails_and_says_so(
