@@ -12,7 +12,8 @@ from typing import Any, TextIO
 
 from gateway.api_client import ApiClient, Unreachable
 from gateway.standing import plays_in_words, standing_in_words
-from gateway.terminal import counted, day, moment
+from gateway.terminal import day, moment
+from gateway.words import counted
 
 _POLL_S = 0.5
 HEALTHY, BROKEN, UNKNOWN = 0, 3, 4
@@ -73,7 +74,7 @@ def history(
             name = f"{file['category']}/{file['release']}/{file['path']}"
             print(shown(name) + ("" if file["checks"] else ": no check on record"), file=out)
             for one in file["checks"]:
-                lacking = f"{one['missing']:,} of {one['articles']:,} articles missing"
+                lacking = f"{one['missing']:,} of {counted(one['articles'], 'article')} missing"
                 if one["unknown"]:
                     lacking += f", {one['unknown']:,} unknown"
                 how = "deep, " if one["deep"] else ""
@@ -142,7 +143,8 @@ def _wait(client: ApiClient, request_id: str, err: TextIO, shown: Callable[[str]
 def _progress(request: dict[str, Any], running: dict[str, Any] | None) -> str:
     line = f"{request['done']:,} of {counted(request['files'], 'file')} checked"
     if running is not None and running["asked"]:
-        line += f"; {running['done']:,} of {running['articles']:,} articles of {running['path']}"
+        articles = counted(running["articles"], "article")
+        line += f"; {running['done']:,} of {articles} of {running['path']}"
     return line
 
 

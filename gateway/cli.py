@@ -22,6 +22,7 @@ from gateway.library_arguments import add_library
 from gateway.queue_arguments import add_queue
 from gateway.settings import Settings, lines, load
 from gateway.terminal import shown as _shown
+from gateway.words import counted
 
 _PROGRAM = "nzb-gateway"
 _LOG_FORMAT = "%(asctime)s %(levelname)s %(name)s: %(message)s"
@@ -239,7 +240,7 @@ def _leases(given: argparse.Namespace, settings: Settings) -> int:
 
 def _end_session(given: argparse.Namespace, settings: Settings) -> int:
     ended = ApiClient.of(settings).end_session(given.session)
-    requests = "1 request" if ended["refs"] == 1 else f"{ended['refs']} requests"
+    requests = counted(ended["refs"], "request")
     print(f"{_shown(ended['session'])} was told to end: {requests}")
     return 0
 

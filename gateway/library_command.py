@@ -8,8 +8,9 @@ from typing import Any, TextIO
 
 from gateway.api_client import ApiClient, Refused
 from gateway.standing import plays_in_words
-from gateway.terminal import counted, day, moment, shown, size
+from gateway.terminal import day, moment, shown, size
 from gateway.vod.film import FIRST_ID
+from gateway.words import counted
 
 _LINKS = "completed-symlinks"
 

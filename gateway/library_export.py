@@ -15,7 +15,8 @@ from gateway.api_client import ApiClient, Refused
 from gateway.library_command import the_one
 from gateway.nzb.names import safe_name, shortened
 from gateway.nzb.unwrapping import ending_of
-from gateway.terminal import counted, shown
+from gateway.terminal import shown
+from gateway.words import counted
 
 _NAME_BYTES = 255
 _NO_LINKS = {errno.EPERM, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOSYS, errno.EMLINK}

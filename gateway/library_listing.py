@@ -12,7 +12,8 @@ from typing import Any, TextIO
 
 from gateway.api_client import ApiClient
 from gateway.link_scan import Reached, check_roots, scan
-from gateway.terminal import counted, day, shown, size
+from gateway.terminal import day, shown, size
+from gateway.words import counted
 
 ALL, NOT_ALL = 0, 4
 """Exit codes: it is so; not all folders could be looked into, so that some may be linked there."""

@@ -7,7 +7,8 @@ from collections.abc import Iterator, Sequence
 from typing import Any, TextIO
 
 from gateway.api_client import ApiClient, Refused
-from gateway.terminal import UNKNOWN, counted, shown, size, span, table
+from gateway.terminal import UNKNOWN, shown, size, span, table
+from gateway.words import counted
 
 _COLUMNS = ("JOB", "STATE", "CATEGORY", "PRIORITY", "%", "DONE", "OF", "SPEED", "LEFT", "NAME")
 _PAGE = 1000

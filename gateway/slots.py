@@ -30,6 +30,7 @@ from gateway.leases.held import OnStoreError
 from gateway.leases.lease import HEARTBEAT_S, SLOT, TTL_S, LeaseStore, Pool
 from gateway.usenet.limit import SlotFigures, Slots
 from gateway.usenet.pool_status import PoolStatus
+from gateway.words import counted
 
 log = logging.getLogger(__name__)
 
@@ -239,7 +240,7 @@ class PoolSlots:
             del self._leaving[again]
             self._held.append(again)
         if max(self._allowed, self._pool.status().live) > len(self._in_store):
-            log.warning("%s: %d slots are lost: connections are cut", self._name, len(lost))
+            log.warning("%s: %s lost: connections are cut", self._name, counted(len(lost), "slot"))
             self._allow(len(self._in_store), cut=True)
         self._allow(min(len(self._held), claim.target))
 

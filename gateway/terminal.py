@@ -41,11 +41,6 @@ def span(seconds: float | None) -> str:
     return f"{hours}:{minutes:02}:{rest:02}" if hours else f"{minutes}:{rest:02}"
 
 
-def counted(number: int, one: str) -> str:
-    """Return "1 file" or "2,000 files"."""
-    return f"{number:,} {one}" if number == 1 else f"{number:,} {one}s"
-
-
 def table(columns: Sequence[str], rows: Sequence[Sequence[str]]) -> Iterator[str]:
     """Give *rows* under *columns*, each as wide as it has to be, fit for a terminal."""
     lines = [columns, *([shown(cell) for cell in row] for row in rows)]

@@ -27,6 +27,7 @@ from gateway.http.watchdog import Watchdog
 from gateway.http.wire import Timeouts
 from gateway.http.workers import Workers
 from gateway.http.wsgi import App
+from gateway.words import counted
 
 logger = logging.getLogger(__name__)
 
@@ -179,9 +180,11 @@ class Server:
         workers = self._cheroot.workers
         drained = workers.wait_until_idle(deadline)
         if not drained:
-            logger.warning("%d responses cut after %g s", workers.abort_all(), drain_s)
+            logger.warning("%s cut after %g s", counted(workers.abort_all(), "response"), drain_s)
             if not workers.wait_until_idle(time.monotonic() + _NOTICE_S):
-                logger.warning("%d responses did not notice; leaving them", workers.serving)
+                logger.warning(
+                    "%s did not notice: left alone", counted(workers.serving, "response")
+                )
         workers.dismiss(time.monotonic() + _NOTICE_S)
         self._cheroot.watchdog.stop()
         return drained

@@ -14,6 +14,7 @@ from dataclasses import dataclass, replace
 from gateway.library.check_times import CONFIRM_S, due_again, due_to_confirm, due_unanswered
 from gateway.library.damage import NOT_JUDGED, Damage
 from gateway.library.entries import FileEntry
+from gateway.words import counted
 
 _SHOWN_HOLES = 4
 
@@ -208,7 +209,7 @@ class FileHealth:
         """Say what is known in one sentence, with its numbers."""
         if self.on_disk and self.health is not Health.UNKNOWN:
             return "on the disk" if self.health is Health.HEALTHY else "not on the disk any more"
-        articles = f"{self.articles:,} {'article' if self.articles == 1 else 'articles'}"
+        articles = counted(self.articles, "article")
         match self.health:
             case Health.HEALTHY:
                 return f"{articles} present"

@@ -11,6 +11,7 @@ from itertools import islice
 from gateway.library.check_agenda import CheckAgenda
 from gateway.library.check_records import CheckRecords
 from gateway.library.health import FileHealth
+from gateway.words import counted
 from gateway_queue.check_requests import Asked, Requests, Urgency
 from gateway_queue.lookahead import AHEAD
 from gateway_queue.schedule import Schedule
@@ -72,7 +73,7 @@ class Jobs:
                 return Job(known, asked.began, asked.urgency, asked)
             with self._lock:
                 self._requests.finish(asked)
-            log.info("[Health] what was asked for is checked: %d files", asked.total)
+            log.info("[Health] what was asked for is checked: %s", counted(asked.total, "file"))
 
     def count(self, job: Job) -> None:
         """Say that the file of a job is done."""

@@ -21,6 +21,7 @@ from gateway.nzb.document import NzbFile
 from gateway.nzb.extents import Run
 from gateway.nzb.names import subject_name
 from gateway.streams.source import Articles
+from gateway.words import are
 from gateway_queue.category import CategoryRules, rules_of
 from gateway_queue.contents import Kind, kind_of
 from gateway_queue.duplicates import refuse_duplicate
@@ -183,5 +184,4 @@ def _is_par2(file: NzbFile) -> bool:
 def _refuse_gaps(posted: Sequence[NzbFile]) -> None:
     gaps, total = sum(file.gaps for file in posted), sum(file.parts for file in posted)
     if gaps:
-        verb = "is" if gaps == 1 else "are"
-        raise IncompletePost(f"{gaps:,} of {total:,} articles {verb} not listed in the NZB")
+        raise IncompletePost(f"{gaps:,} of {total:,} articles {are(gaps)} not listed in the NZB")

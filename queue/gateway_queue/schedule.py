@@ -17,6 +17,7 @@ from gateway.library.check_agenda import Braked, CheckAgenda
 from gateway.library.check_times import HOUR_S
 from gateway.library.health import FileHealth, Findings, Health
 from gateway.library.ports import ScheduleStatus
+from gateway.words import counted
 from gateway_queue.brake import Brake
 
 log = logging.getLogger(__name__)
@@ -48,7 +49,9 @@ class Schedule:
         self._braked = self._agenda.braked()
         late = self._agenda.pull_in(self._clock())
         if late:
-            log.warning("[Health] the clock was ahead once: %d files are due earlier", late)
+            log.warning(
+                "[Health] the clock was ahead once: %s now due earlier", counted(late, "file")
+            )
 
     def holed(self) -> FileHealth | None:
         """Return a file in which a reader has met a hole, if it is to be checked now."""

@@ -15,6 +15,7 @@ from gateway.errors import ArticleDamaged, ImportFailed, IncompletePost, Provide
 from gateway.nzb.extents import Part, PartTable
 from gateway.streams.source import Articles
 from gateway.usenet.articles import Verdict
+from gateway.words import are
 from gateway_queue.category import Verify
 from gateway_queue.deep_reading import Reading, read_through
 from gateway_queue.ticket import Ticket
@@ -182,7 +183,6 @@ def _judge_digests(posted: Sequence[Sought], read: Reading) -> None:
 
 
 def _of(count: int, among: int, total: int, done: str) -> str:
-    verb = "is" if count == 1 else "are"
     if among == total:
-        return f"{count:,} of {total:,} articles {verb}"
-    return f"{count:,} of {among:,} articles {done} (of {total:,}) {verb}"
+        return f"{count:,} of {total:,} articles {are(count)}"
+    return f"{count:,} of {among:,} articles {done} (of {total:,}) {are(count)}"

@@ -5,6 +5,7 @@ from __future__ import annotations
 from gateway.errors import NotInLibrary
 from gateway.library.catalogue import Library
 from gateway.library.check_agenda import CheckAgenda
+from gateway.words import counted
 from gateway_queue.health import Examiner
 from gateway_queue.ticket import Ticket
 
@@ -35,7 +36,8 @@ class Witnesses:
                 continue  # it was removed meanwhile
         if not witnesses:
             return ""
+        were = "was" if len(witnesses) == 1 else "were"
         return (
-            f"nothing is there of {len(witnesses)} files that were "
+            f"nothing is there of {counted(len(witnesses), 'file')} that {were} "
             f"{witnesses[0].verdict.upper()}: a provider is ill, rather than the library"
         )

@@ -22,6 +22,7 @@ from typing import Self
 from gateway.errors import ArticleDamaged, ImportFailed, IncompletePost, StorageFull
 from gateway.streams.source import Articles
 from gateway.usenet.articles import Verdict
+from gateway.words import are
 from gateway_queue.analysis import part_of
 from gateway_queue.contents import Kind, kind_of
 from gateway_queue.download.disk import PartialFiles, free_bytes, sync_folder, translated
@@ -139,14 +140,12 @@ class Job:
         ahead = self._posted.ahead(self._connections() - len(openings))
         self._transfer.fetch([*openings, *ahead], ticket)
         if openings and not any(self.journal.posted(one.number).spans for one in openings):
+            files = "the one file" if len(openings) == 1 else f"all {len(openings):,} files"
             if self._transfer.damaged:
                 raise ArticleDamaged(
-                    f"the first articles of all {len(openings):,} files are damaged or missing "
-                    f"from {self._whom}"
+                    f"the first articles of {files} are damaged or missing from {self._whom}"
                 )
-            raise IncompletePost(
-                f"the first articles of all {len(openings):,} files are missing from {self._whom}"
-            )
+            raise IncompletePost(f"the first articles of {files} are missing from {self._whom}")
         self._posted.split()
 
     def verify(self, ticket: Ticket) -> None:
@@ -172,13 +171,15 @@ class Job:
         total = sum(self._posted.listed[number].parts for number in data)
         blocks = sum(one.size for one in par2s) / sum(self._posted.weight(data)[1:2])
         words = (
-            f"{missing:,} of {len(asked):,} articles checked (of {total:,}) are missing "
+            f"{missing:,} of {len(asked):,} articles checked (of {total:,}) {are(missing)} missing "
             f"from {self._whom}"
         )
         if exceeds(blocks, missing, len(asked), total):
             raise IncompletePost(words if not par2s else f"{words}, more than par2 can replace")
         if gaps and not par2s:
-            raise IncompletePost(f"{gaps:,} of {total:,} articles are not listed in the NZB")
+            raise IncompletePost(
+                f"{gaps:,} of {total:,} articles {are(gaps)} not listed in the NZB"
+            )
         self.journal.reach("verified")
 
     def download(self, ticket: Ticket) -> None:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable, Iterable, Sequence
 
+from gateway.words import counted
 from gateway_queue.download.meter import Meter
 from gateway_queue.download.post import Par2File, PostFiles, smallest_of_sets
 from gateway_queue.download.transfer import Transfer
@@ -91,7 +92,10 @@ class Par2Fetching:
         self._put_in_place(numbers)
         fetched.update(numbers)
         log.info(
-            "[Queue] '%s': fetched %d par2 files for %d blocks", self._name, len(numbers), blocks
+            "[Queue] '%s': fetched %s for %s",
+            self._name,
+            counted(len(numbers), "par2 file"),
+            counted(blocks, "block"),
         )
         return sum(one.blocks for one in chosen)
 

@@ -33,6 +33,7 @@ from gateway.nzb.document import NzbFile
 from gateway.nzb.extents import Part
 from gateway.streams.source import Articles, Pending
 from gateway.usenet.articles import Body
+from gateway.words import counted
 from gateway_queue.download.checkpoints import Checkpoints
 from gateway_queue.download.disk import PartialFiles, free_bytes
 from gateway_queue.download.journal import Journal, Span
@@ -268,7 +269,8 @@ class _UnderWay:
             number = self._ended.get(timeout=self._patience_s)
         except queue.Empty:
             raise ConnectionLost(
-                f"no answer within {self._patience_s:g} s: {len(self)} articles are waited for"
+                f"no answer within {self._patience_s:g} s: "
+                f"{counted(len(self), 'article')} waited for"
             ) from None
         come = []
         with suppress(queue.Empty):

@@ -7,6 +7,7 @@ from pathlib import Path
 
 from gateway.errors import ArticleDamaged, IncompletePost
 from gateway.nzb.names import is_obfuscated, split_extension
+from gateway.words import are
 from gateway_queue.download.disk import translated
 from gateway_queue.download.journal import Journal
 from gateway_queue.download.post import PostFiles
@@ -50,9 +51,11 @@ class Wholeness:
             for part in odd[number]:
                 self._journal.lost(number, part)
         if damaged == lacking:
-            raise ArticleDamaged(f'"{name}": {damaged:,} of {total:,} articles are damaged')
+            raise ArticleDamaged(
+                f'"{name}": {damaged:,} of {total:,} articles {are(damaged)} damaged'
+            )
         raise IncompletePost(
-            f'"{name}": {lacking:,} of {total:,} articles are missing from {self._whom}'
+            f'"{name}": {lacking:,} of {total:,} articles {are(lacking)} missing from {self._whom}'
         )
 
     def check_repaired(self, post: Path, names: Mapping[int, str], done: Repaired) -> None:

@@ -9,6 +9,7 @@ from collections.abc import Callable, Sequence
 
 from gateway.errors import StorageError
 from gateway.library.replacement import Replacement
+from gateway.words import counted
 from gateway_queue.replacing.arr import Arr
 from gateway_queue.replacing.limits import Limits, Over
 from gateway_queue.replacing.replacer import Replacer
@@ -98,7 +99,7 @@ class ReplacementWorker:
                     began = True
                 found = self._store.gather(self._clock())
                 if found:
-                    log.info("[Replace] %d releases have failed for certain", found)
+                    log.info("[Replace] failed for certain: %s", counted(found, "release"))
                 sleep_s = self._work_off()
             except StorageError as exc:
                 log.error("[Replace] cannot go on: %s", exc)

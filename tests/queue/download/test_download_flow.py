@@ -264,7 +264,7 @@ def test_what_is_missing_without_par2_fails_before_it_is_downloaded(
 
     item = ended(add(post))
 
-    assert item.failure == "1 of 5 articles checked (of 72) are missing from the provider"
+    assert item.failure == "1 of 5 articles checked (of 72) is missing from the provider"
     # The first one tells what the file is; meanwhile the other connections have begun.
     assert len(server.counts.bodies) == usenet.connections()
 
@@ -276,7 +276,7 @@ def test_a_hole_that_no_sample_finds_is_found_by_the_download(
     server.add(post)
     server.remove([post.message_ids[10]])
     assert ended(add(post)).failure == (
-        '"Some.Film.mkv": 1 of 72 articles are missing from the provider'
+        '"Some.Film.mkv": 1 of 72 articles is missing from the provider'
     )
     assert not on_disk(complete)
 
@@ -296,9 +296,7 @@ def test_a_small_file_outside_of_the_par2_set_that_is_not_whole_fails_the_post(
     )
     server.add(both)
     server.remove([extra.message_ids[2]])
-    assert ended(add(both)).failure == (
-        '"extra.bin": 1 of 4 articles are missing from the provider'
-    )
+    assert ended(add(both)).failure == ('"extra.bin": 1 of 4 articles is missing from the provider')
 
 
 def test_two_downloads_of_one_name_lie_beside_each_other(
