@@ -203,6 +203,8 @@ class Transfer:
         self._journal.written(number, part, Span(body.begin, len(body.data), crc))
         self._meter.add(asked.weight, len(body.data))
         checkpoints.note(number, len(body.data))
+        if not taken_back:
+            return []  # as a rule; what follows looks through the whole file
         again = [
             Wanted(number, at)
             for at, segment in enumerate(self._posted[number].segments)
