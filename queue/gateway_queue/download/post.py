@@ -10,20 +10,14 @@ from itertools import islice
 from gateway.errors import ImportFailed, InvalidNzb
 from gateway.nzb import par2
 from gateway.nzb.document import NzbFile
-from gateway.nzb.names import (
-    folded,
-    is_obfuscated,
-    numbered,
-    safe_name,
-    subject_name,
-    subject_place,
-)
+from gateway.nzb.names import is_obfuscated, safe_name, subject_name, subject_place
 from gateway_queue.contents import Kind, kind_of
 from gateway_queue.download.disk import PartialFiles
 from gateway_queue.download.journal import Journal, Posted
 from gateway_queue.download.scrutiny import doubted
 from gateway_queue.download.transfer import Wanted
 from gateway_queue.just_read import just_read
+from gateway_queue.unpacking.distinct import Names
 
 _VOLUME = re.compile(r"\.vol\d+[+-]\d+\.par2$", re.IGNORECASE)
 _HEAD = 1 << 16
@@ -160,16 +154,14 @@ class PostFiles:
         new = [number for number in numbers if str(number) not in kept]
         if new:
             kept = dict(kept)
-            taken = {folded(name) for name in kept.values()}
+            given = Names()
+            for name in kept.values():
+                given.free(name)
             for number in new:
                 names = self.names(number)
                 # What begins with a dot is hidden, and passed over by who looks for files.
-                name = free = safe_name((names[0] if names else f"{number:05d}").lstrip("."))
-                count = 2
-                while folded(free) in taken:
-                    free, count = numbered(name, count), count + 1
-                taken.add(folded(free))
-                kept[str(number)] = free
+                name = safe_name((names[0] if names else f"{number:05d}").lstrip("."))
+                kept[str(number)] = given.free(name)
             self._journal.reach("names", kept)
         return {number: kept[str(number)] for number in numbers}
 
