@@ -18,10 +18,11 @@ from gateway.errors import ImportFailed, StorageFull
 
 _CONTROL = re.compile(r"[\x00-\x1f\x7f]")
 _DRIVE = re.compile(r"[A-Za-z]:[/\\]")
-# No release has such folders, and not every program and system gets to what lies in deeper ones.
-_DEEPEST = 100
 _LONGEST_NAME = 255  # bytes of UTF-8: Linux
 
+# No release has such folders, and not every program and system gets to what lies in deeper ones.
+DEEPEST = 100
+"""Names in the path of a file, within a release."""
 LONGEST_PATH = 2_000
 """Bytes of UTF-8 in the path of a file, within a release: Linux takes twice as many in all."""
 
@@ -112,10 +113,10 @@ def _refuse_paths(archive: str, entries: list[Entry]) -> None:
         leads_away = entry.name.startswith(("/", "\\")) or _DRIVE.match(entry.name)
         through = links and any(parts[:end] in links for end in range(1, len(parts)))
         length = _length(entry.name)
-        if len(parts) > _DEEPEST or length > LONGEST_PATH:
+        if len(parts) > DEEPEST or length > LONGEST_PATH:
             raise ImportFailed(
                 f'"{archive}" holds a path of {len(parts):,} names and {length:,} bytes: no more '
-                f"than {_DEEPEST} names and {LONGEST_PATH:,} bytes are unpacked"
+                f"than {DEEPEST} names and {LONGEST_PATH:,} bytes are unpacked"
             )
         if leads_away or ".." in parts or through:
             raise ImportFailed(f'"{archive}" would write outside of it: {entry.name[:100]!r}')

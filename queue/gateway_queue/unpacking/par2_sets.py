@@ -12,13 +12,12 @@ from typing import cast
 
 from gateway.nzb import par2
 from gateway.nzb.par2 import Described
-from gateway_queue.unpacking.bounds import LONGEST_PATH
+from gateway_queue.unpacking.bounds import DEEPEST, LONGEST_PATH
 
 _HEAD = 16 * 1024  # bytes of a file that par2 knows an MD5 of
 _UNSAFE = re.compile(r"[\x00-\x1f\x7f]")
 _CHUNK = 4 << 20
 _LONGEST_NAME = 255  # bytes, of each part of a path
-_DEEPEST = 100  # parts of a path
 _LARGEST_EXPONENT = 65_535
 
 
@@ -114,7 +113,7 @@ def flaw_of(one: FolderSet) -> str:
             or any(part.strip(". ") == "" or len(part.encode()) > _LONGEST_NAME for part in parts)
         ):
             return "it names a file that would lie outside of the folder"
-        if len(parts) > _DEEPEST or len(file.name.encode()) > LONGEST_PATH:
+        if len(parts) > DEEPEST or len(file.name.encode()) > LONGEST_PATH:
             return f"it names a file that would lie in {len(parts) - 1:,} folders"
         if file.slices and len(file.slices) != -(-file.size // one.slice_size):
             return f'"{file.name}" states {file.size:,} bytes in {len(file.slices):,} slices'
