@@ -21,6 +21,9 @@ from gateway.usenet.call import Call
 from gateway.usenet.permits import ExtendedSemaphore, Request
 from gateway.usenet.workload import Workload
 
+# So many at least stay one deep, but no more than one in ten. They end at different times: with
+# two of them one is free within a third of what an article takes, on an average.
+_NEAR = 2
 # For so long after a read of any stream, what streams are guaranteed stays one deep.
 STREAMS_S = 60.0
 # After so many doubts all connections stay one deep for so long.
@@ -149,7 +152,7 @@ class Depth:
             self._streamed_at = self._clock()
 
     def _kept(self, limit: int) -> int:
-        kept = max(1, limit // 10)
+        kept = max(1, min(_NEAR, limit // 10))
         if self._clock() - self._streamed_at < STREAMS_S:
             kept = max(kept, self._permits.guarantee(Workload.STREAM))
         return kept

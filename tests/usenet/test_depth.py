@@ -84,20 +84,26 @@ def settle(client: UsenetClient) -> None:
 # -- over a news server
 
 
-def test_articles_of_the_queue_are_asked_for_behind_others_on_nine_connections_of_ten(
-    server: NewsServer, download: Callable[..., UsenetClient]
+@pytest.mark.parametrize(("connections", "doubles"), [(10, 9), (20, 18), (28, 26)])
+def test_articles_of_the_queue_are_asked_for_behind_others_on_all_connections_but_one_or_two(
+    server: NewsServer,
+    download: Callable[..., UsenetClient],
+    connections: int,
+    doubles: int,
 ) -> None:
-    client = download(server, 10)
-    fetches = stalled(server, client, 10)
-    fetches += ask(client, range(10, 30))
-    server.wait_for(lambda counts: counts.commands["BODY"] == 19, 10)
-    assert client.pools["main"].permits.snapshot().held[Workload.QUEUE] == 10
+    client = download(server, connections)
+    fetches = stalled(server, client, connections)
+    fetches += ask(client, range(connections, 60))
+    server.wait_for(lambda counts: counts.commands["BODY"] == connections + doubles, 10)
+    permits = client.pools["main"].permits.snapshot()
+    assert permits.held[Workload.QUEUE] == connections
+    assert permits.waiting[Workload.QUEUE] == 60 - connections - doubles
     server.release()
     for number, fetch in enumerate(fetches):
         assert fetch.result(10).data == data(number)
     settle(client)
-    assert server.counts.peak_connections == 10
-    assert server.counts.commands["BODY"] == 30
+    assert server.counts.peak_connections == connections
+    assert server.counts.commands["BODY"] == 60
 
 
 def test_a_single_connection_has_one_command_at_a_time(

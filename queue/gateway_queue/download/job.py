@@ -14,14 +14,18 @@ from __future__ import annotations
 
 import hashlib
 import logging
+import threading
 from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from types import TracebackType
 from typing import Self
 
 from gateway.errors import ArticleDamaged, ImportFailed, IncompletePost, StorageFull
+from gateway.nzb.extents import Part
 from gateway.streams.source import Articles
 from gateway.usenet.articles import Verdict
+from gateway.usenet.workload import carry
 from gateway.words import are
 from gateway_queue.analysis import part_of
 from gateway_queue.contents import Kind, kind_of
@@ -43,7 +47,7 @@ from gateway_queue.verifier import exceeds, sample
 
 log = logging.getLogger(__name__)
 
-_STATS = 1000  # articles asked for between two looks at the ticket
+_STATS = 1000  # articles asked for in one go
 _STAT_S = 60.0
 
 UNPACKED = "unpacked"
@@ -74,7 +78,6 @@ class Job:
         self._unpack = unpack
         self._whom = "the provider" if providers == 1 else f"all {providers} providers"
         self._reserve = reserve
-        self._connections = connections
         self._post = folder / "post"
         self.unpacked = folder / UNPACKED
         with translated(folder):
@@ -87,9 +90,10 @@ class Job:
         try:
             self._posted = PostFiles(nzb, item.filename, self.journal, self._files)
         except BaseException:
-            self.close()
+            self._close_files()
             raise
         meter.aim(*self._posted.weight(range(len(self._posted.listed))))
+        self._ahead = self._posted.ahead()
         self._transfer = Transfer(
             source,
             self._posted.listed,
@@ -114,12 +118,8 @@ class Job:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
-        self.close()
-
-    def close(self) -> None:
-        """Close all files. Any number of times."""
-        self.journal.close()
-        self._files.close()
+        self._transfer.close()
+        self._close_files()
 
     @property
     def passwords(self) -> list[str]:
@@ -137,8 +137,7 @@ class Job:
         if "downloaded" in self.journal.reached:
             return
         openings = self._posted.openings()
-        ahead = self._posted.ahead(self._connections() - len(openings))
-        self._transfer.fetch([*openings, *ahead], ticket)
+        self._transfer.fetch(openings, ticket, self._ahead)
         if openings and not any(self.journal.posted(one.number).spans for one in openings):
             files = "the one file" if len(openings) == 1 else f"all {len(openings):,} files"
             if self._transfer.damaged:
@@ -161,12 +160,7 @@ class Job:
             for number in data
             for at in sample(len(self._posted.listed[number].segments))
         ]
-        missing = 0
-        for start in range(0, len(asked), _STATS):
-            ticket.check()
-            parts = [part for _, part in asked[start : start + _STATS]]
-            verdicts = self._source.exists(parts, timeout_s=_STAT_S)
-            missing += verdicts.count(Verdict.MISSING)
+        missing = self._missing([part for _, part in asked], ticket)
         gaps = sum(self._posted.listed[number].gaps for number in data)
         total = sum(self._posted.listed[number].parts for number in data)
         blocks = sum(one.size for one in par2s) / sum(self._posted.weight(data)[1:2])
@@ -193,7 +187,7 @@ class Job:
             done, total, missing = self._posted.weight([*smallest_of_sets(par2s), *data])
             self.meter.aim(done, total, missing)
             self._check_room(total - done, data)
-            told = self._par2.tell(par2s, ticket)
+            told = self._par2.tell(par2s, ticket, self._ahead)
             self._files.unread = {n for n in data if kind_of(self._posted.names(n)) is Kind.PLAIN}
             self._par2.fetch(data, ticket)
             if not par2s:
@@ -259,6 +253,28 @@ class Job:
 
     # What they need --------------------------------------------------------------------------
 
+    def _missing(self, parts: Sequence[Part], ticket: Ticket) -> int:
+        """Say how many are missing. What comes next is fetched while the provider is asked."""
+        over = threading.Event()
+
+        def ask() -> int:
+            missing = 0
+            for start in range(0, len(parts), _STATS):
+                some = parts[start : start + _STATS]
+                found = self._source.exists(some, timeout_s=_STAT_S, given_up=over.is_set)
+                missing += found.count(Verdict.MISSING)
+                if over.is_set():
+                    break
+            return missing
+
+        with ThreadPoolExecutor(1, thread_name_prefix="download-verify") as thread:
+            asking = thread.submit(carry(ask))
+            try:
+                self._transfer.fetch((), ticket, self._ahead, asking)
+            finally:
+                over.set()
+            return asking.result()
+
     def _progressing(self, ticket: Ticket) -> Callable[[float], None]:
         """Begin a step; return what it is to tell how far it is. That raises LetGo."""
         self.meter.begin_step()
@@ -274,6 +290,10 @@ class Job:
             name: [Piece(*span) for span in self.journal.posted(number).spans.values()]
             for number, name in names.items()
         }
+
+    def _close_files(self) -> None:
+        self.journal.close()
+        self._files.close()
 
     def _put_in_place(self, numbers: Sequence[int]) -> None:
         """Have files lie in `post` under their names. May be called again."""

@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterable, Sequence
 from gateway.words import counted
 from gateway_queue.download.meter import Meter
 from gateway_queue.download.post import Par2File, PostFiles, smallest_of_sets
-from gateway_queue.download.transfer import Transfer
+from gateway_queue.download.transfer import Ahead, Transfer
 from gateway_queue.ticket import Ticket
 from gateway_queue.unpacking.volumes import RecoveryVolume, blocks_of, choose
 
@@ -39,21 +39,21 @@ class Par2Fetching:
         self._name = name
         self._put_in_place = put_in_place
 
-    def fetch(self, numbers: Iterable[int], ticket: Ticket) -> None:
-        """Fetch these files. Raises as `Transfer.fetch` does."""
+    def fetch(self, numbers: Iterable[int], ticket: Ticket, ahead: Ahead = lambda: None) -> None:
+        """Fetch these files. See `Transfer.fetch` for *ahead*, and for what it raises."""
         wanted = [one for number in numbers for one in self._posted.parts(number)]
-        self._transfer.fetch(wanted, ticket)
+        self._transfer.fetch(wanted, ticket, ahead)
 
-    def tell(self, par2s: Sequence[Par2File], ticket: Ticket) -> list[int]:
+    def tell(self, par2s: Sequence[Par2File], ticket: Ticket, ahead: Ahead) -> list[int]:
         """Have of each set a file that tells all of it; return the files that it took.
 
         Where the smallest does not come whole the next is fetched, and so on. Those that are
-        there already are not fetched again.
+        there already are not fetched again. *ahead*: see `Transfer.fetch`.
         """
         fetched: list[int] = []
         wanted = smallest_of_sets(par2s)
         while wanted:
-            self.fetch(wanted, ticket)
+            self.fetch(wanted, ticket, ahead)
             fetched += wanted
             broken = [one for one in par2s if one.number in wanted and not self._is_whole(one)]
             left = [one for one in par2s if one.number not in fetched]

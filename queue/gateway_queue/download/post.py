@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Sequence
+from collections import deque
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from itertools import islice
 
 from gateway.errors import ImportFailed, InvalidNzb
 from gateway.nzb import par2
@@ -15,7 +15,7 @@ from gateway_queue.contents import Kind, kind_of
 from gateway_queue.download.disk import PartialFiles
 from gateway_queue.download.journal import Journal, Posted
 from gateway_queue.download.scrutiny import doubted
-from gateway_queue.download.transfer import Wanted
+from gateway_queue.download.under_way import Wanted
 from gateway_queue.just_read import just_read
 from gateway_queue.unpacking.distinct import Names
 
@@ -79,22 +79,33 @@ class PostFiles:
             if file.segments and not _VOLUME.search(subject_name(file.subject))
         ]
 
-    def ahead(self, count: int) -> list[Wanted]:
-        """Return the *count* parts that are wanted next, as far as subjects tell; fewer at the end.
+    def ahead(self) -> Callable[[], Wanted | None]:
+        """Return what gives, one by one, the parts of the data files, for whoever fetches ahead.
 
-        For connections that would rest while a few first articles come.
+        In the order in which they are wanted. None: no more, or whether the next file is one of
+        data will be told by its first part.
         """
-        return [
-            *islice(
-                (
-                    Wanted(number, at)
-                    for number, file in enumerate(self.listed)
-                    if kind_of([subject_name(file.subject)]) is not Kind.PAR2
-                    for at in range(1, len(file.segments))
-                ),
-                max(0, count),
-            )
-        ]
+        left = deque(
+            number
+            for number, file in enumerate(self.listed)
+            if file.segments and kind_of([subject_name(file.subject)]) is not Kind.PAR2
+        )
+        is_alone = len(left) == 1
+        parts: Iterator[Wanted] = iter(())
+
+        def ahead() -> Wanted | None:
+            nonlocal parts
+            while (one := next(parts, None)) is None and left:
+                name, head = subject_name(self.listed[left[0]].subject), self._head(left[0])
+                is_told = is_alone or (name and not is_obfuscated(name))
+                if not head and not is_told:
+                    return None
+                number = left.popleft()
+                if kind_of(self.names(number), head) is not Kind.PAR2:
+                    parts = self.parts(number)
+            return one
+
+        return ahead
 
     def parts(self, number: int) -> Iterator[Wanted]:
         """Give all parts of a file that the NZB lists."""

@@ -11,79 +11,49 @@ same article at the same moment would get nothing: so what is written has been l
 
 from __future__ import annotations
 
-import queue
 import time
 import zlib
 from collections import deque
 from collections.abc import Callable, Iterable
-from contextlib import suppress
-from dataclasses import dataclass
-from functools import partial
-from typing import NamedTuple
+from concurrent.futures import Future
+from typing import Any
 
 from gateway.errors import (
     ArticleDamaged,
     ArticleMissing,
-    ConnectionLost,
     GatewayError,
     StorageError,
     StorageFull,
 )
 from gateway.nzb.document import NzbFile
 from gateway.nzb.extents import Part
-from gateway.streams.source import Articles, Pending
+from gateway.streams.source import Articles
 from gateway.usenet.articles import Body
-from gateway.words import counted
 from gateway_queue.download.checkpoints import Checkpoints
 from gateway_queue.download.disk import PartialFiles, free_bytes
 from gateway_queue.download.journal import Journal, Span
 from gateway_queue.download.meter import Meter
 from gateway_queue.download.scrutiny import Scrutiny, Unfit
-from gateway_queue.item import LetGo
+from gateway_queue.download.under_way import Asked, UnderWay, Wanted
 from gateway_queue.ticket import Ticket
 
-# What is on its way or waits to be written, in bytes: as much beyond one article a connection and
-# a few that are just being written, without which connections would rest.
-_AHEAD = 64 << 20
-_WRITTEN = 4
 # An article that nobody answered for is asked for again so many times, after all the others.
 _TRIES = 3
+# Or none any more, when so many in a row beyond two a connection were not.
+_SILENT = 2
 # A room that a download leaves on the disk for others: the database, above all.
 RESERVE = 256 << 20
 _LOOK_S = 1.0
 
-
-class Wanted(NamedTuple):
-    """One part that is to be fetched: *segment* counts those that the NZB lists for the file."""
-
-    number: int
-    segment: int
-
-
-def _most(connections: int) -> int:
-    """Return how many articles at most are asked for at a time."""
-    return max(2 * connections, connections + _WRITTEN)
-
-
-@dataclass(slots=True)
-class Asked:
-    """An article to be asked for: its size as the NZB has it, and how often that was in vain.
-
-    *exactly*: it came once and was not what belongs there, so that another provider is to be asked
-    if one gives the same again.
-    """
-
-    wanted: Wanted
-    weight: int
-    tries: int = 0
-    exactly: bool = False
+Ahead = Callable[[], Wanted | None]
 
 
 class Transfer:
     """Fetches parts of *posted* from *source* into *files*, and keeps *journal* of them.
 
-    For one thread. *damaged* has the parts (number, part from 0) that came damaged from every
-    provider that has them: they are not on the disk, and asked for again another time.
+    For one thread, and to be closed. *damaged* has the parts (number, part from 0) that came
+    damaged from every provider that has them: they are not on the disk, and asked for again
+    another time.
     """
 
     def __init__(
@@ -104,35 +74,61 @@ class Transfer:
         self._journal = journal
         self._meter = meter
         self._connections = connections
-        self._patience_s = patience_s
+        self._under_way = UnderWay(patience_s)
         self._reserve = reserve
         self._scrutiny = Scrutiny(self._posted, journal)
         self.damaged: set[tuple[int, int]] = set()
         self._looked = 0.0
 
-    def fetch(self, wanted: Iterable[Wanted], ticket: Ticket) -> None:
+    def close(self) -> None:
+        """Give up what has not come. Nothing is fetched any more."""
+        self._under_way.give_up()
+
+    def fetch(
+        self,
+        wanted: Iterable[Wanted],
+        ticket: Ticket,
+        ahead: Ahead = lambda: None,
+        until: Future[Any] | None = None,
+    ) -> None:
         """Fetch *wanted*, in this order, but what is there already or known to be missing.
+
+        *ahead* gives what may be asked for as well where connections would rest, None for nothing
+        at the moment. That is not waited for: what is under way at the end comes with the next
+        `fetch`. It goes on with these until *until* is done, if that is given.
 
         At its end all that came is on the disk. Raises the ProviderError or NoCapacity that kept
         an article from coming (unknown), StorageFull, StorageError, and LetGo; what has come by
-        then is kept.
+        then is kept, and there is no other `fetch`.
         """
-        waiting = deque(Asked(one, self._weight(one)) for one in wanted if not self._is_known(one))
-        under_way = _UnderWay(self._patience_s)
+        waiting = deque(
+            Asked(one, self._weight(one))
+            for one in wanted
+            if not self._is_known(one) and not self._under_way.want(one)
+        )
         with Checkpoints(self._files, self._journal) as checkpoints:
             try:
-                with ticket.on_cancel(under_way.stop):
-                    self._run(waiting, under_way, checkpoints)
-            finally:
-                under_way.give_up()
+                with ticket.on_cancel(self._under_way.stop):
+                    if until is not None:
+                        until.add_done_callback(lambda _: self._under_way.nudge())
+                    self._run(waiting, ahead, until, checkpoints)
+            except BaseException:
+                self.close()
+                raise
 
-    def _run(self, waiting: deque[Asked], under_way: _UnderWay, checkpoints: Checkpoints) -> None:
+    def _run(
+        self,
+        waiting: deque[Asked],
+        ahead: Ahead,
+        until: Future[Any] | None,
+        checkpoints: Checkpoints,
+    ) -> None:
         silent = 0  # articles in a row that nobody answered for
-        while waiting or under_way:
-            self._top_up(waiting, under_way)
-            come = under_way.next()
+        while waiting or self._under_way.awaited or (until is not None and not until.done()):
+            self._top_up(waiting, ahead)
+            come = self._under_way.next()
             # Before any of these is written: connections of one speed fall idle at one time.
-            self._top_up(waiting, under_way, len(come))
+            self._top_up(waiting, ahead, len(come))
             for asked, fetch in come:
                 try:
                     waiting.extend(self._take(asked, fetch.result(0), checkpoints))
@@ -154,18 +150,26 @@ class Transfer:
                 except GatewayError as exc:
                     silent += 1
                     asked.tries += 1
-                    most = _most(self._connections())
+                    most = 2 * self._connections() + _SILENT
                     if not exc.retryable or asked.tries >= _TRIES or silent > most:
                         raise
                     waiting.append(asked)
+        self._top_up(waiting, ahead)
 
-    def _top_up(self, waiting: deque[Asked], under_way: _UnderWay, come: int = 0) -> None:
+    def _top_up(self, waiting: deque[Asked], ahead: Ahead, come: int = 0) -> None:
         """Ask for as many as there is room for beside *come* that are still to be written."""
-        connections = self._connections()
-        while waiting and under_way.has_room(waiting[0], connections, come):
-            self._ask(waiting.popleft(), under_way)
+        connections, under_way = self._connections(), self._under_way
+        while waiting and under_way.has_room(connections, come):
+            self._ask(waiting.popleft())
+        # No third one on a connection: what the next step asks for may have to wait for these.
+        while not waiting and len(under_way) + come < 2 * connections:
+            one = ahead() if under_way.has_room(connections, come) else None
+            if one is None:
+                return
+            if not self._is_known(one) and one not in under_way:
+                self._ask(Asked(one, self._weight(one), awaited=False))
 
-    def _ask(self, asked: Asked, under_way: _UnderWay) -> None:
+    def _ask(self, asked: Asked) -> None:
         number = asked.wanted.number
         file = self._posted[number]
         segment = file.segments[asked.wanted.segment]
@@ -181,7 +185,7 @@ class Transfer:
             self._scrutiny.size(number),
             segment.bytes,
         )
-        under_way.add(asked, self._source.request(part, demand=False))
+        self._under_way.add(asked, self._source.request(part, demand=False))
 
     def _take(self, asked: Asked, body: Body, checkpoints: Checkpoints) -> list[Asked]:
         """Write *body*; return what is to be asked for again. Raises Unfit."""
@@ -236,64 +240,3 @@ class Transfer:
         posted = self._journal.files.get(wanted.number)
         part = self._part(wanted)
         return posted is not None and (part in posted.spans or part in posted.absent)
-
-
-class _UnderWay:
-    """The articles that were asked for. Nothing for *patience_s* seconds ends the waiting."""
-
-    def __init__(self, patience_s: float) -> None:
-        self._patience_s = patience_s
-        self._ended: queue.SimpleQueue[int | None] = queue.SimpleQueue()
-        self._asked: dict[int, tuple[Asked, Pending]] = {}
-        self._number = 0
-        self._bytes = 0
-
-    def __len__(self) -> int:
-        return len(self._asked)
-
-    def has_room(self, asked: Asked, connections: int, come: int) -> bool:
-        """Say whether *asked* may be asked for beside the others, and *come* that have come."""
-        count = len(self)
-        if count < connections + (0 if come else _WRITTEN):
-            return True
-        ahead = self._bytes + (1 + come - connections) * asked.weight
-        return count + come < 2 * connections and ahead <= _AHEAD
-
-    def add(self, asked: Asked, fetch: Pending) -> None:
-        self._number += 1
-        self._asked[self._number] = asked, fetch
-        self._bytes += asked.weight
-        fetch.add_done_callback(partial(self._report, self._number))
-
-    def next(self) -> list[tuple[Asked, Pending]]:
-        """Return all articles whose fetch is done, once one is. Raises ConnectionLost, LetGo."""
-        try:
-            number = self._ended.get(timeout=self._patience_s)
-        except queue.Empty:
-            raise ConnectionLost(
-                f"no answer within {self._patience_s:g} s: "
-                f"{counted(len(self), 'article')} waited for"
-            ) from None
-        come = []
-        with suppress(queue.Empty):
-            while number is not None:
-                asked, fetch = self._asked.pop(number)
-                self._bytes -= asked.weight
-                come.append((asked, fetch))
-                number = self._ended.get_nowait()
-            if not come:
-                raise LetGo
-            self.stop()  # once these are written
-        return come
-
-    def stop(self) -> None:
-        """Have `next` raise LetGo. From any thread."""
-        self._ended.put(None)
-
-    def give_up(self) -> None:
-        """Give up what has not come."""
-        for _, fetch in self._asked.values():
-            fetch.cancel()
-
-    def _report(self, number: int, _fetch: Pending) -> None:
-        self._ended.put(number)

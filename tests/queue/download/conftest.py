@@ -24,7 +24,8 @@ from gateway_queue.download.disk import PartialFiles
 from gateway_queue.download.downloads import Downloads
 from gateway_queue.download.journal import Journal, Span
 from gateway_queue.download.meter import Meter
-from gateway_queue.download.transfer import Transfer, Wanted
+from gateway_queue.download.transfer import Transfer
+from gateway_queue.download.under_way import Wanted
 from gateway_queue.importer import Importer
 from gateway_queue.intake import Queue
 from gateway_queue.processor import Processor
@@ -51,6 +52,7 @@ class Fetching:
         return self.files.path(number).read_bytes()
 
     def close(self) -> None:
+        self.transfer.close()
         self.journal.close()
         self.files.close()
 

@@ -7,6 +7,7 @@ import random
 import re
 import threading
 from collections.abc import Callable
+from concurrent.futures import Future
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -15,8 +16,11 @@ import pytest
 
 from gateway.demo import Checksum, Fault, NewsServer, Post, make_post, make_posts
 from gateway.errors import ProviderError, StorageFull
+from gateway.usenet.client import UsenetClient
+from gateway.usenet.workload import Reservation, Workload, scope
 from gateway_queue.download import transfer as module
 from gateway_queue.download.scrutiny import doubted
+from gateway_queue.download.under_way import Wanted
 from gateway_queue.item import LetGo
 from gateway_queue.ticket import Ticket
 
@@ -33,6 +37,10 @@ def post(server: NewsServer, film: bytes) -> Post:
 
 def most_often_asked(server: NewsServer) -> int:
     return max(server.counts.bodies.values(), default=0)
+
+
+def waiting_for_a_permit(usenet: UsenetClient) -> int:
+    return next(iter(usenet.pools.values())).permits.snapshot().waiting[Workload.QUEUE]
 
 
 def test_what_is_on_the_disk_is_what_was_posted(server: NewsServer, begin: Begin) -> None:
@@ -60,17 +68,21 @@ def test_irregular_and_single_parts_lie_where_they_belong(
 
 @pytest.mark.parametrize("stall_s", [30])
 @pytest.mark.parametrize(
-    ("listed", "asked"),
-    [(7_200, 19), pytest.param(16 << 20, 10 + 4, id="no more than 64 MiB beside what arrives")],
+    ("listed", "asked", "waiting"),
+    [
+        (7_200, 19, 11),
+        pytest.param(16 << 20, 10 + 4, 0, id="no more than 64 MiB beside what arrives"),
+    ],
 )
 def test_articles_are_asked_for_behind_others_that_still_arrive(
     server: NewsServer,
+    usenet: UsenetClient,
     begin: Begin,
     post: Post,
     in_thread: InThread,
-    film: bytes,
     listed: int,
     asked: int,
+    waiting: int,
 ) -> None:
     server.fail(Fault.STALL, *post.message_ids[:10], times=1, after=2_000)
     nzb = re.sub(rb'bytes="\d+"', b'bytes="%d"' % listed, post.nzb)
@@ -80,11 +92,72 @@ def test_articles_are_asked_for_behind_others_that_still_arrive(
         server.wait_for(
             lambda counts: counts.commands["BODY"] == asked and counts.stalled == 10, 20
         )
+        assert waiting_for_a_permit(usenet) == waiting
     finally:
         server.release()
     server.wait_for(lambda counts: len(counts.bodies) == len(post.message_ids), 20)
     assert server.counts.peak_connections == 10
     assert most_often_asked(server) == 1
+
+
+@pytest.mark.parametrize("stall_s", [30])
+def test_what_is_asked_for_ahead_is_not_waited_for_and_comes_with_what_is_fetched_next(
+    server: NewsServer, usenet: UsenetClient, begin: Begin, post: Post, film: bytes
+) -> None:
+    server.fail(Fault.STALL, *post.message_ids[1:11], times=1, after=2_000)
+    fetching = begin(post)
+    first, *others = fetching.wanted
+    left = iter(others)
+    with scope(Reservation(Workload.QUEUE)):
+        fetching.transfer.fetch([first], Ticket(), lambda: next(left, None))
+        assert fetching.journal.posted(0).spans.keys() == {0}
+        server.wait_for(lambda counts: counts.stalled == 10)
+        server.wait_for(lambda counts: counts.commands["BODY"] == 1 + 19)
+        assert waiting_for_a_permit(usenet) == 1, "two for each connection"
+        server.release()
+        fetching.transfer.fetch(others, Ticket())
+    assert fetching.data() == film
+    assert most_often_asked(server) == 1
+
+
+@pytest.mark.parametrize("stall_s", [30])
+def test_it_goes_ahead_until_something_else_is_done(
+    begin: Begin, post: Post, film: bytes, in_thread: InThread
+) -> None:
+    fetching, until = begin(post), Future[None]()
+    left, over = iter(fetching.wanted), threading.Event()
+
+    def ahead() -> Wanted | None:
+        if (one := next(left, None)) is None:
+            over.set()
+        return one
+
+    def fetch() -> None:
+        with scope(Reservation(Workload.QUEUE)):
+            fetching.transfer.fetch((), Ticket(), ahead, until)
+
+    thread = in_thread(fetch)
+    assert over.wait(20)
+    assert thread.is_alive(), "there is nothing more to fetch, and it is not done yet"
+    until.set_result(None)
+    thread.join(20)
+    fetching.fetch()
+    assert fetching.data() == film
+
+
+def test_who_goes_ahead_until_something_else_is_done_lets_go_at_once(
+    begin: Begin, post: Post, in_thread: InThread
+) -> None:
+    fetching, ticket, ended = begin(post), Ticket(), threading.Event()
+
+    def fetch() -> None:
+        with pytest.raises(LetGo):
+            fetching.transfer.fetch((), ticket, until=Future())
+        ended.set()
+
+    in_thread(fetch)
+    ticket.cancel()
+    assert ended.wait(20)
 
 
 def test_nothing_is_fetched_again_once_it_is_there(
