@@ -52,7 +52,7 @@ class Reactor:
         self._ticked = ticked
         self._selector = selectors.DefaultSelector()
         self._closed: dict[Connection, Closed] = {}
-        self._more: deque[Connection] = deque()  # readable still: had more than their turn
+        self._more: dict[Connection, None] = {}  # readable still: had more than their turn
         self._orders: deque[Callable[[], None]] = deque()
         self._wake_lock = threading.Lock()
         self._awake = False  # a wake-up byte is under way: no second one is needed
@@ -143,11 +143,12 @@ class Reactor:
                     continue
                 if events & selectors.EVENT_WRITE:
                     self._flush(connection)
-                if events & selectors.EVENT_READ and connection not in self._more:
-                    self._more.append(connection)
+                if events & selectors.EVENT_READ:
+                    self._more[connection] = None
             self._run_orders()
-            for _ in range(len(self._more)):
-                self._receive(self._more.popleft())
+            readable, self._more = self._more, {}
+            for connection in readable:
+                self._receive(connection)
             self._hand_over()
         self._shut()
 
@@ -214,7 +215,7 @@ class Reactor:
         if error is not None:
             self._drop(connection, error)
         elif more:
-            self._more.append(connection)
+            self._more[connection] = None
 
     def _drop_quiet(self, now: float) -> None:
         for connection in list(self._closed):
