@@ -60,18 +60,7 @@ class Bench:
 
     def bare(self) -> bare.Fetched:
         """Fetch the post with the bare client."""
-        found = _run(
-            "bench.bare",
-            self.server.host,
-            self.server.port,
-            self.message_ids,
-            f"--connections={self.scenario.connections}",
-            f"--depth={self.scenario.depth}",
-            f"--user={LOGIN[0]}",
-            f"--password={LOGIN[1]}",
-            *(["--tls"] if self.scenario.tls else []),
-        )
-        return bare.Fetched(**json.loads(found))
+        return fetch_bare(self.scenario, self.server, self.message_ids)
 
     def download(self, begin: int = 0, end: int = -1, *, digest: bool = False) -> Download:
         """Fetch [begin, end) of the file from the gateway."""
@@ -91,6 +80,22 @@ class Bench:
         """Ask for [begin, end) of the file, in this process."""
         gateway = self.gateway
         return Get(gateway.host, gateway.port, self.path, gateway.credentials, begin=begin, end=end)
+
+
+def fetch_bare(scenario: Scenario, server: ServerProcess, message_ids: Path) -> bare.Fetched:
+    """Fetch the articles whose ids are the lines of a file with the bare client."""
+    found = _run(
+        "bench.bare",
+        server.host,
+        server.port,
+        message_ids,
+        f"--connections={scenario.connections}",
+        f"--depth={scenario.depth}",
+        f"--user={LOGIN[0]}",
+        f"--password={LOGIN[1]}",
+        *(["--tls"] if scenario.tls else []),
+    )
+    return bare.Fetched(**json.loads(found))
 
 
 def _run(module: str, *arguments: object) -> str:
