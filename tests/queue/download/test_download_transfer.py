@@ -80,6 +80,7 @@ def test_articles_are_asked_for_behind_others_that_still_arrive(
     begin: Begin,
     post: Post,
     in_thread: InThread,
+    wait_until: Callable[[Callable[[], object]], None],
     listed: int,
     asked: int,
     waiting: int,
@@ -92,7 +93,7 @@ def test_articles_are_asked_for_behind_others_that_still_arrive(
         server.wait_for(
             lambda counts: counts.commands["BODY"] == asked and counts.stalled == 10, 20
         )
-        assert waiting_for_a_permit(usenet) == waiting
+        wait_until(lambda: waiting_for_a_permit(usenet) == waiting)
     finally:
         server.release()
     server.wait_for(lambda counts: len(counts.bodies) == len(post.message_ids), 20)
