@@ -102,8 +102,8 @@ def to_disk_shaped(results: Results) -> None:
             shares = [one.bytes_per_s / line for one in turns.repeated]
             results.add(f"{name}: gateway / line, repeated", "", shares)
         results.add(f"{name}: steal", "%", (100 * one.steal for one in turns.mine))
-        is_disturbed = any(one.is_disturbed for one in turns.mine)
-        valid = statistics.median(bares) >= bare.VALID_SHAPED and not is_disturbed
+        steal = statistics.median(one.steal for one in turns.mine)
+        valid = statistics.median(bares) >= bare.VALID_SHAPED and steal <= _UNDISTURBED
         shares = [one.bytes_per_s / line for one in turns.mine]
         results.add(f"{name}: gateway / line", "", shares, aim=0.95, valid=valid)
 
