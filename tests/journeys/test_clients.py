@@ -280,6 +280,7 @@ def test_thirty_viewers_who_hang_up_at_once_leave_nothing_behind(
         with ThreadPoolExecutor(30) as viewers:
             list(viewers.map(hang_up, [running] * 30))
         wait_until(running, lambda: not served(running))
+        left = bodies(server, *parts)
 
         # Every permit is there, and every connection: as many articles as there are of them are
         # under way at the same time.
@@ -289,6 +290,8 @@ def test_thirty_viewers_who_hang_up_at_once_leave_nothing_behind(
             server.wait_for(lambda counts: counts.stalled == CONNECTIONS)
             # The server has seen all by now that was on its way to it when they left.
             after = bodies(server, *parts)
+            # On each connection one, and one on another that was opened in its place.
+            assert after - left <= 2 * CONNECTIONS
             server.heal()
             assert [one.result().body for one in asked] == list(small.values())
         assert bodies(server, *parts) == after, "nobody waits for the parts of the film"
